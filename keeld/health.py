@@ -1,0 +1,42 @@
+"""keeld's own counters: what it polled, stored, sent and dropped.
+
+Plain integers on the hot path; `/metrics` and `keeld status` read them. Every label set is closed or comes from the
+configuration, so the number of series is bounded by it.
+"""
+
+from __future__ import annotations
+
+import collections
+from dataclasses import dataclass, field
+
+from keeld.errors import Outage
+
+
+@dataclass(slots=True)
+class Health:
+    """One object for the process; every part adds to its own fields."""
+
+    started_mono_ns: int = 0
+    polls: int = 0
+    outages: collections.Counter[Outage] = field(default_factory=collections.Counter)
+    overruns: int = 0
+    """Polls that could not begin in their own interval because the one before was still under way."""
+    late_s_max: float = 0.0
+    """Largest delay of a poll's start against its due time, keeld's own fault (loop or concurrency bound)."""
+    readings: int = 0
+    unmapped_keys: collections.Counter[str] = field(default_factory=collections.Counter)
+    points_acknowledged: int = 0
+    points_stored: collections.Counter[str] = field(default_factory=collections.Counter)
+    """Points confirmed, by sink name."""
+    points_dead: collections.Counter[str] = field(default_factory=collections.Counter)
+    points_evicted: collections.Counter[str] = field(default_factory=collections.Counter)
+    """Points dropped from the spool, by cause: bytes, age, disk, memory."""
+    points_in_history: int = 0
+    send_failures: collections.Counter[str] = field(default_factory=collections.Counter)
+    transitions: collections.Counter[str] = field(default_factory=collections.Counter)
+    """Transitions by the state they lead to."""
+    notifications: collections.Counter[str] = field(default_factory=collections.Counter)
+    notification_failures: collections.Counter[str] = field(default_factory=collections.Counter)
+    loop_lag_s_max: float = 0.0
+    progress: dict[str, int] = field(default_factory=dict)
+    """Part of keeld -> monotonic ns of its last progress; the watchdog is fed only while all of them move."""

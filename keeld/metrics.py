@@ -1,0 +1,152 @@
+"""The catalogue: every quantity keeld knows, named once.
+
+A metric's name ends in its unit (Prometheus base units; ratios are 0 to 1, never percent), so no value travels without
+one. Drivers and profiles convert to these units where they decode; nothing later converts again.
+Two deliberate exceptions to Prometheus' base units: energy is in watt hours, because meters and bills are, and
+pressure, flow and hashrate use the field's own words.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from keeld.errors import Outage
+
+
+class Kind(enum.StrEnum):
+    """How a metric's values relate in time: a level, a count that only grows, or a state's number."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    ENUM = "enum"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metric:
+    """One quantity. Compared by identity: there is exactly one object for each name."""
+
+    name: str
+    kind: Kind
+    help: str
+    states: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    """For an enum: what each number means."""
+
+    def __repr__(self) -> str:
+        """Show the name alone; the rest is the catalogue's."""
+        return self.name
+
+
+CATALOGUE: dict[str, Metric] = {}
+
+
+def _declare(name: str, help_text: str, kind: Kind = Kind.GAUGE, states: Mapping[int, str] | None = None) -> Metric:
+    metric = Metric(name, kind, help_text, MappingProxyType(dict(states or {})))
+    CATALOGUE[name] = metric
+    return metric
+
+
+def _counter(name: str, help_text: str) -> Metric:
+    return _declare(name, help_text, Kind.COUNTER)
+
+
+def _enum(name: str, help_text: str, *states: str) -> Metric:
+    return _declare(name, help_text, Kind.ENUM, dict(enumerate(states)))
+
+
+# Electrical
+POWER = _declare("power_watts", "active power drawn")
+POWER_ESTIMATE = _declare("power_est_watts", "active power, estimated and not measured")
+POWER_LO = _declare("power_lo_watts", "least power that the measurements allow")
+POWER_HI = _declare("power_hi_watts", "most power that the measurements allow")
+APPARENT_POWER = _declare("apparent_power_volt_amperes", "apparent power")
+REACTIVE_POWER = _declare("reactive_power_vars", "reactive power, positive when inductive")
+CURRENT = _declare("current_amperes", "current, RMS")
+CURRENT_LO = _declare("current_lo_amperes", "least current that the measurements allow")
+CURRENT_HI = _declare("current_hi_amperes", "most current that the measurements allow")
+VOLTAGE = _declare("voltage_volts", "voltage, RMS")
+FREQUENCY = _declare("frequency_hertz", "mains frequency")
+POWER_FACTOR = _declare("power_factor_ratio", "active over apparent power")
+ENERGY = _counter("energy_watt_hours", "energy taken since the counter's start")
+CURRENT_UNBALANCE = _declare("current_unbalance_ratio", "largest phase's distance from the mean, over the mean")
+BREAKER_RATING = _declare("breaker_rating_amperes", "rating a breaker reports of itself")
+POWER_LIMIT = _declare("power_limit_watts", "limit that a device is set to keep")
+
+# Heat and plant
+TEMPERATURE = _declare("temperature_celsius", "temperature")
+TEMPERATURE_SETPOINT = _declare("temperature_setpoint_celsius", "temperature a unit is set to hold")
+TEMPERATURE_MARGIN = _declare("temperature_margin_celsius", "degrees left to the nearest slowdown")
+HUMIDITY = _declare("humidity_ratio", "relative humidity")
+DEW_POINT = _declare("dew_point_celsius", "dew point")
+FLOW = _declare("flow_litres_per_minute", "coolant flow")
+PRESSURE = _declare("pressure_pascals", "pressure")
+COOLING_OUTPUT = _declare("cooling_output_watts", "heat a cooling unit removes now")
+COOLING_DEMAND = _declare("cooling_demand_watts", "heat a cooling unit is asked to remove")
+COOLING_CAPACITY = _declare("cooling_capacity_watts", "heat a cooling unit says it could remove")
+FAN_SPEED = _declare("fan_rpm", "fan speed")
+FAN_DUTY = _declare("fan_duty_ratio", "fan speed asked for, of its full speed")
+PUMP_SPEED = _declare("pump_rpm", "pump speed")
+PUMP_DUTY = _declare("pump_duty_ratio", "pump speed asked for, of its full speed")
+LEAK = _enum("leak_state", "leak sensor", "dry", "wet", "sensor_fault")
+FEED = _enum("feed_state", "feed", "dead", "energised")
+BREAKER = _enum("breaker_state", "breaker", "open", "closed", "tripped")
+PUMP = _enum("pump_state", "pump", "stopped", "running", "fault")
+UNIT_STATE = _enum("unit_state", "operating state of a plant unit", "standby", "on", "idle", "fault")
+UNIT_ALARM = _enum("unit_alarm", "worst alarm a plant unit reports of itself", "none", "info", "warning", "critical")
+
+# Miners
+HASHRATE = _declare("hashrate_hashes_per_second", "hashes computed each second")
+HASHRATE_NOMINAL = _declare("hashrate_nominal_hashes_per_second", "hashes a second the maker promises")
+BOARDS_FOUND = _declare("boards_found", "hash boards that answer")
+BOARDS_EXPECTED = _declare("boards_expected", "hash boards that belong in the machine")
+CHIPS_FOUND = _declare("chips_found", "hash chips that answer")
+SHARES_ACCEPTED = _counter("shares_accepted", "shares that the pool took")
+SHARES_REJECTED = _counter("shares_rejected", "shares that the pool refused")
+HARDWARE_ERRORS = _counter("hardware_errors", "results that the hash chips got wrong")
+POOLS_ALIVE = _declare("pools_alive", "pools with a live connection")
+MINER_STATE = _enum("miner_state", "what a miner does", "stopped", "mining", "starting", "tuning", "sleeping", "fault")
+UPTIME = _declare("uptime_seconds", "time since the device or its miner process started")
+
+# Accelerators
+UTILISATION = _declare("utilisation_ratio", "share of time busy")
+MEMORY_USED = _declare("memory_used_bytes", "memory in use")
+CLOCK = _declare("clock_hertz", "core clock")
+THROTTLE_POWER = _counter("throttle_power_seconds", "time slowed down to keep the power limit")
+THROTTLE_THERMAL = _counter("throttle_thermal_seconds", "time slowed down by temperature")
+THROTTLE_BRAKE = _counter("throttle_brake_seconds", "time slowed down by the external power brake")
+XID = _declare("xid", "last error number the NVIDIA driver reported")
+RECOVERY_ACTION = _enum(
+    "recovery_action",
+    "what the driver asks for",
+    "none",
+    "reset",
+    "reboot",
+    "drain_p2p",
+    "drain_and_reset",
+    "recover_imex",
+)
+ECC_CORRECTED = _counter("ecc_corrected_errors", "memory errors that were corrected")
+ECC_UNCORRECTED = _counter("ecc_uncorrected_errors", "memory errors that were not corrected")
+ROWS_REMAP_PENDING = _declare("rows_remap_pending", "1 while a memory row waits for a reset to be remapped")
+ROWS_REMAP_FAILED = _declare("rows_remap_failed", "1 once a memory row could not be remapped")
+PCIE_REPLAYS = _counter("pcie_replays", "PCIe packets sent again")
+PCIE_WIDTH = _declare("pcie_width_lanes", "PCIe lanes in use")
+LINKS_UP = _declare("links_up", "NVLink links in the active state")
+ACCELERATORS_FOUND = _declare("accelerators_found", "accelerators that the driver lists")
+
+# Derived by keeld
+COVERAGE = _declare("coverage_ratio", "share of a sum that is measured, weighted by nameplate")
+HEADROOM = _declare("headroom_watts", "limit less the highest possible draw")
+LOAD_RATIO = _declare("load_ratio", "draw over its limit, on the constraint that binds")
+AIR_HEAT_LO = _declare("air_heat_lo_watts", "least heat the air must carry away")
+AIR_HEAT_HI = _declare("air_heat_hi_watts", "most heat the air must carry away")
+LIQUID_HEAT_LO = _declare("liquid_heat_lo_watts", "least heat the liquid must carry away")
+LIQUID_HEAT_HI = _declare("liquid_heat_hi_watts", "most heat the liquid must carry away")
+
+# keeld's own view of a device
+UP = _declare("up", "1 when the last poll gave readings, 0 when it did not")
+OUTAGE_REASON = _declare(
+    "outage_reason", "why the last poll gave no readings", Kind.ENUM, {outage.code: str(outage) for outage in Outage}
+)

@@ -1,0 +1,285 @@
+"""The few values that modules hand to one another. Frozen and slotted; no dicts travel between modules.
+
+Numbers are SI here (W, VA, A, V, K or °C, seconds); the configuration converts once, where it is read.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+from keeld.errors import Outage
+from keeld.metrics import Metric
+
+OWN_DRIVER = "keeld"
+"""Driver name of batches that keeld derives itself; `watch` never takes them as input."""
+
+
+class Moment(NamedTuple):
+    """One instant on both clocks: wall time to label with, monotonic time to measure with."""
+
+    wall_ns: int
+    mono_ns: int
+
+
+class Group(enum.StrEnum):
+    """How often a set of points is read: what moves, what counts, what never changes."""
+
+    FAST = "fast"
+    SLOW = "slow"
+    ONCE = "once"
+
+
+class Reading(NamedTuple):
+    """One measured number. `value` is finite; what was not measured has no Reading.
+
+    `part` names a piece of the device: `""` is the whole, else `L1`, `N`, `L1-L2`, `inlet/2/L1`, `branch/3`,
+    `outlet/7`, `board/0`, `fan/1`, `pump/1`, `gpu/3`, `supply`, `return`, `intake`, `sensor/1`.
+    """
+
+    metric: Metric
+    value: float
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cord:
+    """How many of a device's power supplies hang on one feed of its rack."""
+
+    feed: str
+    psus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a device must say of itself for its readings to be believed; None is not checked."""
+
+    mac: str | None = None
+    serial: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A thing that keeld polls, as the configuration describes it; never changed by what the device answers."""
+
+    id: str
+    site: str
+    kind: str
+    """pdu, meter, ups, miner, accelerator, cooling, sensor: the measurement its readings are stored under."""
+    driver: str
+    address: str
+    label: str = ""
+    unit: int = 1
+    profile: str | None = None
+    rack: str | None = None
+    row: str | None = None
+    node: str | None = None
+    """The power or cooling node that it sits at (`at:` in the configuration)."""
+    feed: str | None = None
+    cords: tuple[Cord, ...] = ()
+    psus_needed: int | None = None
+    measures: tuple[tuple[str, str], ...] = ()
+    """(part, power node): a branch meter that watches several circuits."""
+    nameplate_watts: float | None = None
+    interval_s: float = 10.0
+    slow_interval_s: float = 60.0
+    once_interval_s: float = 3600.0
+    timeout_s: float = 3.0
+    identity: Identity = Identity()
+    via: str | None = None
+    tenant: str | None = None
+    username: str | None = None
+    options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def interval_of(self, group: Group) -> float:
+        """Seconds between two polls of a group."""
+        if group is Group.FAST:
+            return self.interval_s
+        return self.slow_interval_s if group is Group.SLOW else self.once_interval_s
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one poll of one device gave: readings, or an outage with its reason, or (partial) both."""
+
+    device: Device
+    time_ns: int
+    """Wall clock just before the first request, truncated to milliseconds."""
+    mono_ns: int
+    readings: tuple[Reading, ...] = ()
+    outage: Outage | None = None
+    group: Group = Group.FAST
+    interval_s: float = 10.0
+    detail: str = ""
+    """A cleaned sentence about the outage, for people."""
+    info: tuple[tuple[str, str], ...] = ()
+    """What the device says of itself (model, firmware, serial), cleaned and bounded; shown, never a tag."""
+
+
+class Quality(enum.StrEnum):
+    """How much a number can be trusted, best first."""
+
+    GOOD = "good"
+    HELD = "held"
+    ESTIMATED = "estimated"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A quantity between `lo` and `hi`; `best` is the likeliest, None where nothing was ever measured.
+
+    `coverage` is the share (0 to 1, by nameplate) that is measured. `lost` names the sources that had data and have
+    none now, `structural` those that never had any.
+    """
+
+    lo: float
+    best: float | None
+    hi: float
+    coverage: float = 1.0
+    quality: Quality = Quality.GOOD
+    provenance: str = ""
+    lost: tuple[str, ...] = ()
+    structural: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerNode:
+    """A place in the power tree that has a limit: utility, UPS, panel, breaker, feed of a rack."""
+
+    id: str
+    parent: str | None = None
+    label: str = ""
+    limit_watts: float | None = None
+    limit_volt_amperes: float | None = None
+    breaker_amperes: float | None = None
+    voltage_volts: float | None = None
+    """Line to line where there are three phases, else the circuit's own."""
+    phases: int = 1
+    derate: float = 0.8
+    """Share of the rating for loads of three hours or more (0.8 NEC, 1.0 where the breaker is listed for it)."""
+    breaker_kind: str = "electronic"
+    """thermal_40c, thermal_30c or electronic: which ambient its rating holds for."""
+    ambient_celsius: float | None = None
+    efficiency: float = 1.0
+    sources: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Alternative sources by name, with the W that each can give."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoolingNode:
+    """A zone's air units or a liquid loop, by the capacity of each unit."""
+
+    id: str
+    kind: str
+    """air or liquid."""
+    label: str = ""
+    units_watts: tuple[float, ...] = ()
+    redundancy: str = "N"
+    coolant: str = "water"
+
+
+@dataclass(frozen=True, slots=True)
+class RackBudget:
+    """What a rack may draw and what may be cooled in it, in W; None where no limit was set."""
+
+    power_watts: float | None = None
+    air_watts: float | None = None
+    liquid_watts: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rack:
+    """A rack, container or tank: its feeds, what it may carry, and which rules it lives under."""
+
+    id: str
+    label: str = ""
+    kind: str = "rack"
+    row: str | None = None
+    state: str = "ai"
+    """mining, emptying, empty, commissioning or ai: selects the rule set."""
+    feeds: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Feed letter to power node."""
+    redundancy: str = "N"
+    thermal_class: str | None = None
+    budget: RackBudget = RackBudget()
+    cooling_air: str | None = None
+    cooling_liquid: str | None = None
+    liquid_ratio: tuple[float, float] | None = None
+    """Range of the share of heat that goes into liquid, where it is not measured."""
+    tenant: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Everything the configuration says about the place itself."""
+
+    name: str
+    timezone: str = "UTC"
+    altitude_metres: float = 0.0
+    power: Mapping[str, PowerNode] = field(default_factory=lambda: MappingProxyType({}))
+    cooling: Mapping[str, CoolingNode] = field(default_factory=lambda: MappingProxyType({}))
+    racks: Mapping[str, Rack] = field(default_factory=lambda: MappingProxyType({}))
+    devices: Mapping[str, Device] = field(default_factory=lambda: MappingProxyType({}))
+    network: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Switches and gateways by id, with their address."""
+
+
+class AlertState(enum.StrEnum):
+    """Where an alarm stands; the words are the field's."""
+
+    OK = "ok"
+    PENDING = "pending"
+    FIRING = "firing"
+    CLEARING = "clearing"
+
+
+class Severity(enum.StrEnum):
+    """What an alarm asks of a person: look some day, act this shift, act within ten minutes."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Notice(enum.StrEnum):
+    """What a transition tells the channels; most transitions tell them nothing."""
+
+    TRIGGER = "trigger"
+    ESCALATE = "escalate"
+    RESOLVE = "resolve"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One move of one alarm. Append-only: what was written is never edited."""
+
+    key: str
+    """`site:rule:kind:id`, stable for the life of the thing it is about."""
+    alert_id: str
+    """Short form of the key for people and commands."""
+    rule: str
+    target_kind: str
+    target_id: str
+    before: AlertState
+    after: AlertState
+    severity: Severity
+    notice: Notice | None = None
+    time_ns: int = 0
+    since_ns: int = 0
+    """When this episode's condition was first seen."""
+    lo: float | None = None
+    best: float | None = None
+    hi: float | None = None
+    limit: float | None = None
+    unit: str = ""
+    title: str = ""
+    """Under 80 characters."""
+    text: str = ""
+    """The message: what, where, value against limit, since, cause, what to do."""
+    cause: str = ""
+    ended: str = ""
+    """For a resolve: resolved, unverifiable or withdrawn."""
