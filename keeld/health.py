@@ -21,6 +21,8 @@ class Health:
     outages: collections.Counter[Outage] = field(default_factory=collections.Counter)
     overruns: int = 0
     """Polls that could not begin in their own interval because the one before was still under way."""
+    late_polls: int = 0
+    """Polls that began more than half a second after they could have."""
     late_s_max: float = 0.0
     """Largest delay of a poll's start against its due time, keeld's own fault (loop or concurrency bound)."""
     readings: int = 0
