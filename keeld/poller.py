@@ -1,10 +1,11 @@
 """Poll every device at its time, one task for each link.
 
-A link is one wire: its devices are polled one after another, each poll under one deadline. The next tick is the retry, so
-a poll is never repeated within its interval. What a poll gives, an outage included, becomes a Batch and is published.
+A link is one wire: its devices are polled one after another, each poll under one deadline. The next tick is the
+retry, so a poll is never repeated within its interval. What a poll gives, an outage included, becomes a Batch and is
+published.
 
-A device that fails is polled ever more rarely, so that it costs its neighbours on the wire next to nothing; its outage is
-still published at every tick, because silence must not look like health:
+A device that fails is polled ever more rarely, so that it costs its neighbours on the wire next to nothing; its outage
+is still published at every tick, because silence must not look like health:
 
     failures in a row   1   2   3   4 …
     ticks to the next   1   2   4   8 …  at most `_rest_ticks`
@@ -114,7 +115,14 @@ class LinkPoller:
     """Poll the devices of one link, in turn, for ever."""
 
     def __init__(
-        self, devices: Sequence[Device], driver: Driver, *, publish: Publish, gates: Gates, health: Health, outages: OutageLog
+        self,
+        devices: Sequence[Device],
+        driver: Driver,
+        *,
+        publish: Publish,
+        gates: Gates,
+        health: Health,
+        outages: OutageLog,
     ) -> None:
         self.devices = tuple(devices)
         self._driver = driver
@@ -146,10 +154,9 @@ class LinkPoller:
         if due_ns > free_ns:
             await asyncio.sleep((due_ns - free_ns) / _S_NS)
         self._reschedule(post, group, due_ns)
-        if group is not Group.FAST and (post.failures or post.mismatch):
-            if group is not Group.ONCE or post.failures:
-                return  # nobody home: what counts slowly can wait
-        elif post.rest:
+        if group is not Group.FAST and _can_wait(post, group):
+            return
+        if group is Group.FAST and post.rest:
             post.rest -= 1
             self._publish_outage(post, group)
             return
@@ -260,6 +267,11 @@ class LinkPoller:
                 detail=post.detail,
             )
         )
+
+
+def _can_wait(post: Post, group: Group) -> bool:
+    """Nobody is home, or somebody else is: only the question who it is may still be asked of a stranger."""
+    return bool(post.failures) or (post.mismatch is not None and group is not Group.ONCE)
 
 
 def by_link(devices: Iterable[Device], drivers: Mapping[str, Driver]) -> dict[str, list[Device]]:
