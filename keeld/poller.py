@@ -153,7 +153,11 @@ class LinkPoller:
         free_ns = time.monotonic_ns()
         if due_ns > free_ns:
             await asyncio.sleep((due_ns - free_ns) / _S_NS)
-        self._reschedule(post, group, due_ns)
+        await self._take_turn(link, post, group, max(due_ns, free_ns))
+        if post.due_ns[group] == due_ns:
+            self._reschedule(post, group, due_ns)
+
+    async def _take_turn(self, link: Link, post: Post, group: Group, ready_ns: int) -> None:
         if group is not Group.FAST and _can_wait(post, group):
             return
         if group is Group.FAST and post.rest:
@@ -161,7 +165,7 @@ class LinkPoller:
             self._publish_outage(post, group)
             return
         async with self._gates.doubtful if post.failures else self._gates.sound:
-            late_ns = time.monotonic_ns() - max(due_ns, free_ns)
+            late_ns = time.monotonic_ns() - ready_ns
             self._health.late_s_max = max(self._health.late_s_max, late_ns / _S_NS)
             self._health.late_polls += late_ns > _LATE_NS
             await self._poll(link, post, group)
