@@ -1,0 +1,167 @@
+"""Write batches and alert transitions as InfluxDB line protocol: one line for each (device, part).
+
+The measurement is the kind of thing, the tags come from the configuration and never from a device, and every field is
+a float, because InfluxDB refuses a field whose type changes and VictoriaMetrics stores a string as 0. The measurement
+`alert` is the one exception: it is for people, and has strings.
+
+A device gives the same readings in the same order at nearly every poll, so the text around the numbers (the layout) is
+kept and only the numbers are filled in; a poll of another shape makes a new layout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import itemgetter
+
+from keeld.errors import Outage
+from keeld.metrics import OUTAGE_REASON, UP, Metric
+from keeld.model import OWN_DRIVER, Batch, Device, Group, Reading, Transition
+from keeld.text import clean
+
+Column = tuple[Metric, str]
+"""Which quantity of which part a number is."""
+
+_LAYOUTS_MOST = 20_000
+_KEYS_MOST = 20_000
+_TAG_MOST = 128
+_TEXT_MOST = 256
+_NS_PER_MS = 1_000_000
+
+_column = itemgetter(0, 2)
+_value = itemgetter(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The lines of one device in one shape: `template % numbers`, the last number of each line being its time."""
+
+    device: Device
+    columns: tuple[Column, ...]
+    template: str
+    order: Callable[[tuple[float, ...]], tuple[float, ...]]
+    """Picks the numbers in the template's order from (readings…, up, outage reason, time)."""
+    lines: int
+
+
+class Encoder:
+    """Turns batches and transitions into lines; keeps at most `_LAYOUTS_MOST` layouts."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[tuple[str, str, Group, bool], _Layout] = {}
+        self._last_ms: dict[str, int] = {}
+
+    def lines(self, batch: Batch) -> tuple[str, int]:
+        """Give the batch's lines, each ended by a newline, and their number; ("", 0) where nothing can be stored."""
+        outage = batch.outage
+        readings = batch.readings if outage is None or outage is Outage.PARTIAL else ()
+        values = tuple(map(_value, readings))
+        if not math.isfinite(sum(values)):
+            # an infinite sum of finite numbers only costs this detour
+            readings = tuple(reading for reading in readings if math.isfinite(reading.value))
+            values = tuple(map(_value, readings))
+        layout = self._layout(batch, readings)
+        up = 1.0 if outage is None or outage is Outage.PARTIAL else 0.0
+        reason = float(outage.code) if outage else 0.0
+        numbers = (*map(float, values), up, reason, batch.time_ns // _NS_PER_MS)
+        return layout.template % layout.order(numbers), layout.lines
+
+    def transition(self, move: Transition) -> str:
+        """Give the line of one transition.
+
+        Two moves of one alarm within a millisecond are told apart by one more millisecond: at the same time they
+        would be one point, and the first move lost.
+        """
+        time_ms = max(move.time_ns // _NS_PER_MS, self._last_ms.get(move.key, 0) + 1)
+        if len(self._last_ms) >= _KEYS_MOST:
+            self._last_ms.clear()
+        self._last_ms[move.key] = time_ms
+        return f"{_alert_series(move)} {','.join(_alert_fields(move))} {time_ms}\n"
+
+    def _layout(self, batch: Batch, readings: tuple[Reading, ...]) -> _Layout:
+        device = batch.device
+        key = (device.kind, device.id, batch.group, batch.outage is None)
+        columns = tuple(map(_column, readings))
+        layout = self._layouts.get(key)
+        if layout is not None and layout.device is device and layout.columns == columns:
+            return layout
+        layout = _lay_out(batch, columns)
+        if len(self._layouts) >= _LAYOUTS_MOST:
+            self._layouts.clear()
+        self._layouts[key] = layout
+        return layout
+
+
+def _lay_out(batch: Batch, columns: tuple[Column, ...]) -> _Layout:
+    up_index, reason_index, time_index = range(len(columns), len(columns) + 3)
+    parts: dict[str, dict[str, int]] = {}
+    if batch.group is Group.FAST and batch.device.driver != OWN_DRIVER:
+        parts[""] = {UP.name: up_index}
+    for index, (metric, part) in enumerate(columns):
+        parts.setdefault(part, {})[metric.name] = index  # of two readings of one quantity the later stands
+    if batch.outage is not None:
+        parts.setdefault("", {})[OUTAGE_REASON.name] = reason_index
+    template = "".join(_line_template(batch.device, part, fields) for part, fields in parts.items())
+    picked = [index for fields in parts.values() for index in (*fields.values(), time_index)]
+    return _Layout(batch.device, columns, template, itemgetter(*picked) if picked else _nothing, len(parts))
+
+
+def _nothing(_: tuple[float, ...]) -> tuple[float, ...]:
+    return ()
+
+
+def _line_template(device: Device, part: str, fields: Iterable[str]) -> str:
+    series = _series(device, part).replace("%", "%%")
+    return f"{series} {','.join(f'{field}=%r' for field in fields)} %d\n"
+
+
+def _series(device: Device, part: str) -> str:
+    tags = {
+        "device": device.id,
+        "feed": device.feed,
+        "part": part,
+        "rack": device.rack,
+        "row": device.row,
+        "site": device.site,
+    }
+    return _tagged(device.kind, tags)
+
+
+def _tagged(measurement: str, tags: dict[str, str | None]) -> str:
+    """Join measurement and tags; a tag without a value is left out, because an empty one is a syntax error."""
+    cleaned = ((key, escape_tag(value)) for key, value in tags.items() if value)
+    return escape_tag(measurement) + "".join(f",{key}={value}" for key, value in cleaned if value)
+
+
+def escape_tag(value: str) -> str:
+    r"""Make a tag's value safe: one printable line, no backslash, then `\` before comma, space and equals sign.
+
+    A backslash from outside never passes: VictoriaMetrics answers 204 to `\ ` after one and drops the line.
+    """
+    return clean(value, _TAG_MOST).replace(",", "\\,").replace(" ", "\\ ").replace("=", "\\=")
+
+
+def _alert_series(move: Transition) -> str:
+    tags: dict[str, str | None] = {
+        "rule": move.rule,
+        "severity": str(move.severity),
+        "site": move.key.removesuffix(f":{move.rule}:{move.target_kind}:{move.target_id}"),
+        "target": move.target_id,
+        "target_kind": move.target_kind,
+    }
+    return _tagged("alert", tags)
+
+
+def _alert_fields(move: Transition) -> Iterable[str]:
+    words = {"state": move.after, "from": move.before, "to": move.after, "cause": move.cause, "title": move.title}
+    for name, text in words.items():
+        yield f"{name}={quote(text)}"
+    for name, value in (("value", move.best), ("limit", move.limit)):
+        if value is not None and math.isfinite(value):
+            yield f"{name}={float(value)!r}"
+
+
+def quote(text: str) -> str:
+    """Write a string field: one bounded printable line, its quotation marks escaped."""
+    return '"' + clean(text, _TEXT_MOST).replace('"', '\\"') + '"'
