@@ -39,6 +39,8 @@ class Health:
     """Transitions by the state they lead to."""
     notifications: collections.Counter[str] = field(default_factory=collections.Counter)
     notification_failures: collections.Counter[str] = field(default_factory=collections.Counter)
+    notifications_dead: collections.Counter[str] = field(default_factory=collections.Counter)
+    """Messages given up for good, by channel."""
     loop_lag_s_max: float = 0.0
     progress: dict[str, int] = field(default_factory=dict)
     """Part of keeld -> monotonic ns of its last progress; the watchdog is fed only while all of them move."""
