@@ -1,0 +1,263 @@
+"""What must survive a restart about alerts: where each alarm stands, what moved, and who has yet to be told.
+
+Theory of operation: the memory of this process is the truth and `state.db` is its mirror. A commit changes the memory,
+then one writer brings the file level with it in one transaction: transitions, alarm rows and the outbox row of every
+message together. Only then are the messages handed to the channels, so whatever was sent can be found after a crash.
+When the disk refuses or hangs, alerting goes on from memory, one log line says so, and the mirror catches up by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import concurrent.futures
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from keeld.errors import DeliveryError
+from keeld.health import Health
+from keeld.model import Notice, Transition
+from keeld.settings import ChannelSettings
+from keeld.state.database import Contents, Database, Outgoing, Plan, uid
+from keeld.state.routing import route
+
+__all__ = ["Outgoing", "State"]
+
+_log = structlog.get_logger()
+
+_PATIENCE_S = 2.0
+"""How long a message waits for the disk before it goes out anyway: a page matters more than its record."""
+_RETRY_S = 5.0
+_CLOSE_S = 5.0
+_PENDING_MOST = 10_000
+"""Transitions kept in memory while the disk is unwritable; the oldest are dropped first and counted."""
+_WAITING_MOST = 10_000
+"""Messages that may wait for one channel; the oldest are dropped first, counted and logged."""
+
+
+class State:
+    """The alarms, the transitions and the outbox, durable in the SQLite file at `path`.
+
+    Opening never fails for a damaged or unwritable file: a damaged one is set aside, an unwritable one is retried.
+    Raises ConfigError when a newer keeld wrote the file. `run` must be running for commits to reach the disk.
+    """
+
+    def __init__(self, path: Path, *, health: Health | None = None) -> None:
+        self.trouble = ""
+        """Why the file cannot be written now; empty while it can."""
+        self.dropped = 0
+        """Transitions that never reached the disk because it was unwritable for too long."""
+        self._health = health or Health()
+        self._database = Database(path)
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="state")
+        contents = self._load()
+        self._alarms = dict(contents.alarms)
+        self._told = set(contents.told)
+        self._waiting: dict[str, dict[str, Outgoing]] = collections.defaultdict(dict)
+        self._overflowing: set[str] = set()
+        self._outbox = {outgoing.id: outgoing for outgoing in contents.outbox}
+        self._release(contents.outbox)
+        self._pending: collections.deque[tuple[int, Transition]] = collections.deque()
+        self._count = 0
+        self._saved_alarms = dict(contents.alarms)
+        self._saved_outbox = {outgoing.id for outgoing in contents.outbox}
+        self._saved_told = set(contents.told)
+        self._dirty = asyncio.Event()
+        self._savers: list[asyncio.Future[None]] = []
+
+    @property
+    def alarms(self) -> Mapping[str, bytes]:
+        """The last committed snapshot: alarm key to what `watch` wants to have back."""
+        return self._alarms
+
+    @property
+    def queued(self) -> Mapping[str, int]:
+        """Messages waiting, by channel."""
+        return {channel: len(messages) for channel, messages in self._waiting.items() if messages}
+
+    def waiting(self, channel: str) -> Sequence[Outgoing]:
+        """List the messages that a channel has yet to deliver, oldest first."""
+        return tuple(self._waiting[channel].values())
+
+    async def commit(
+        self,
+        transitions: Sequence[Transition],
+        alarms: Mapping[str, bytes],
+        *,
+        channels: Iterable[ChannelSettings] = (),
+    ) -> None:
+        """Keep the moves, the whole snapshot of alarms that are not OK, and one message per channel to be told.
+
+        Returns once all of it is on disk, or the disk has failed or kept it waiting for 2 s; then it is in memory.
+        """
+        wanted = tuple(channels)
+        messages: list[Outgoing] = []
+        for move in transitions:
+            self._record(move)
+            messages += self._address(move, wanted)
+        self._alarms = dict(alarms)
+        self._outbox.update((outgoing.id, outgoing) for outgoing in messages)
+        await self._save()
+        self._release(messages)
+
+    async def settle(self, outgoing: Outgoing) -> None:
+        """Forget a message that was delivered or given up; returns once the disk knows, as `commit` does."""
+        self._outbox.pop(outgoing.id, None)
+        self._waiting[outgoing.channel].pop(outgoing.id, None)
+        self._overflowing.discard(outgoing.channel)
+        await self._save()
+
+    async def transitions(self, limit: int = 100, since_ns: int = 0) -> list[Transition]:
+        """Give the newest transitions first, those included that are still in memory alone."""
+        unsaved = [move for _, move in reversed(self._pending) if move.time_ns >= since_ns]
+        try:
+            saved = await self._in_thread(self._database.transitions, limit, since_ns)
+        except DeliveryError:
+            saved = []
+        known = {uid(move) for move in unsaved}
+        return (unsaved + [move for move in saved if uid(move) not in known])[:limit]
+
+    async def run(self) -> None:
+        """Write what is committed, and retry every 5 s while the disk is unwritable."""
+        while True:
+            self._dirty.clear()
+            await self._write()
+            if self.trouble:
+                await asyncio.sleep(_RETRY_S)
+            else:
+                await self._dirty.wait()
+
+    async def close(self) -> None:
+        """Write what is left, once, and let go of the file; `run` must have ended."""
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._write()
+                await self._in_thread(self._database.close)
+        except TimeoutError:
+            _log.error("state not written at the end", reason=f"the disk has not answered for {_CLOSE_S:g} s")
+        self._thread.shutdown(wait=False)
+
+    def _load(self) -> Contents:
+        for load in (self._database.load, self._database.load, self._database.load_read_only):
+            try:  # the first try may end with a damaged file set aside; the second then begins a new one
+                contents = load()
+            except DeliveryError as error:
+                self._fail(error.detail)
+            else:
+                self.trouble = self.trouble if load == self._database.load_read_only else ""
+                return contents
+        return Contents()
+
+    def _record(self, move: Transition) -> None:
+        self._count += 1
+        if len(self._pending) >= _PENDING_MOST:
+            self._pending.popleft()
+            self.dropped += 1
+        self._pending.append((self._count, move))
+        self._health.transitions[move.after] += 1
+        _log.info(
+            "alarm moved",
+            key=move.key,
+            alert_id=move.alert_id,
+            before=str(move.before),
+            after=str(move.after),
+            severity=str(move.severity),
+            notice=str(move.notice or ""),
+            title=move.title,
+        )
+
+    def _address(self, move: Transition, channels: Sequence[ChannelSettings]) -> list[Outgoing]:
+        routes = route(move, channels, self._told)
+        if move.notice is Notice.RESOLVE:
+            self._told = {pair for pair in self._told if pair[1] != move.key}
+        else:
+            self._told.update((channel, move.key) for channel, _ in routes)
+        return [Outgoing(uid(move, channel), channel, notice, move.time_ns, move) for channel, notice in routes]
+
+    def _release(self, messages: Iterable[Outgoing]) -> None:
+        for outgoing in messages:
+            queue = self._waiting[outgoing.channel]
+            queue[outgoing.id] = outgoing
+            if len(queue) > _WAITING_MOST:
+                self._outbox.pop(queue.pop(next(iter(queue))).id, None)
+                self._note_overflow(outgoing.channel)
+
+    def _note_overflow(self, channel: str) -> None:
+        self._health.notifications_dead[channel] += 1
+        if channel not in self._overflowing:
+            self._overflowing.add(channel)
+            _log.error("messages dropped, oldest first", channel=channel, waiting=_WAITING_MOST)
+
+    async def _save(self) -> None:
+        self._dirty.set()
+        if self.trouble:
+            return
+        saved = asyncio.get_running_loop().create_future()
+        self._savers.append(saved)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await saved
+        except TimeoutError:
+            self._fail(f"the disk has not answered for {_PATIENCE_S:g} s")
+
+    async def _write(self) -> None:
+        savers, self._savers = self._savers, []
+        plan = self._plan()
+        last = self._count
+        try:
+            if not plan.is_empty:
+                await self._in_thread(self._database.apply, plan)
+                self._note_saved(plan, last)
+            self._heal()
+        except DeliveryError as error:
+            self._fail(error.detail)
+        finally:
+            for saved in savers:
+                if not saved.done():
+                    saved.set_result(None)
+
+    def _plan(self) -> Plan:
+        whole = not self._database.is_known
+        alarms = {} if whole else self._saved_alarms
+        outbox = set() if whole else self._saved_outbox
+        told = set() if whole else self._saved_told
+        return Plan(
+            transitions=tuple(move for _, move in self._pending),
+            alarms={key: blob for key, blob in self._alarms.items() if alarms.get(key) != blob}
+            | dict.fromkeys(alarms.keys() - self._alarms.keys()),
+            outbox={key: row for key, row in self._outbox.items() if key not in outbox}
+            | dict.fromkeys(outbox - self._outbox.keys()),
+            told=dict.fromkeys(self._told - told, True) | dict.fromkeys(told - self._told, False),
+            whole=whole,
+        )
+
+    def _note_saved(self, plan: Plan, last: int) -> None:
+        if plan.whole:
+            self._saved_alarms, self._saved_outbox, self._saved_told = {}, set(), set()
+        for key, blob in plan.alarms.items():
+            if blob is None:
+                self._saved_alarms.pop(key, None)
+            else:
+                self._saved_alarms[key] = blob
+        self._saved_outbox.update(key for key, row in plan.outbox.items() if row is not None)
+        self._saved_outbox.difference_update(key for key, row in plan.outbox.items() if row is None)
+        self._saved_told.update(pair for pair, is_told in plan.told.items() if is_told)
+        self._saved_told.difference_update(pair for pair, is_told in plan.told.items() if not is_told)
+        while self._pending and self._pending[0][0] <= last:
+            self._pending.popleft()
+
+    def _fail(self, reason: str) -> None:
+        if not self.trouble:
+            _log.error("state not on disk", reason=reason, effect="alarms and messages go on from memory")
+        self.trouble = reason
+
+    def _heal(self) -> None:
+        if self.trouble:
+            _log.info("state on disk again", transitions_dropped=self.dropped)
+        self.trouble = ""
+
+    async def _in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
