@@ -74,7 +74,8 @@ def _explain(document: Document, detail: dict[str, Any]) -> Problem:
         return document.problem(where[:-1], f"`{clean(last)}` is missing", "write it")
     given = detail["input"]
     shown = f", not `{clean(given)}`" if isinstance(given, str | int | float) else ""
-    return document.problem(where, f"`{clean(last)}`: {clean(detail['msg'], 160)}{shown}")
+    named = next((str(step) for step in reversed(where) if isinstance(step, str)), "profile")
+    return document.problem(where, f"`{clean(named)}`: {clean(detail['msg'], 160)}{shown}")
 
 
 def _located(loc: Iterable[int | str]) -> Where:

@@ -26,6 +26,7 @@ _MAX_VALUES = 50_000
 _INTEGER = re.compile(r"[-+]?[0-9]+|0x[0-9a-fA-F]+")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+_QUOTED = ("'", '"', "|", ">")
 _STRING_TAG = "tag:yaml.org,2002:str"
 
 
@@ -108,7 +109,7 @@ class Document:
 
     def _scalar(self, node: Any, where: Where) -> Any:
         text: str = node.value
-        if node.style is not None and node.style in "'\"|>":
+        if node.style in _QUOTED:
             return text
         if node.tag not in (_STRING_TAG, "!"):
             line, column = _spot(node)
