@@ -1,7 +1,8 @@
-"""Make device-supplied text safe to show, log and store: printable, one line, bounded."""
+"""Text for people and machines: device-supplied words made safe (printable, one line, bounded), times as RFC 3339."""
 
 from __future__ import annotations
 
+import datetime
 import unicodedata
 
 _MOST = 64
@@ -25,3 +26,10 @@ def _safe(character: str) -> str:
     if category[0] == "Z" or category == "Cc":
         return " "
     return "?" if category[0] == "C" else character
+
+
+def rfc3339(time_ns: int) -> str:
+    """Give a wall-clock time in UTC with milliseconds: `2026-11-22T17:14:45.123Z`."""
+    seconds, rest_ns = divmod(time_ns, 1_000_000_000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // 1_000_000:03}Z"
