@@ -126,6 +126,8 @@ RECOVERY_ACTION = _enum(
     "drain_p2p",
     "drain_and_reset",
     "recover_imex",
+    "bus_reset",
+    "system_reboot",
 )
 ECC_CORRECTED = _counter("ecc_corrected_errors", "memory errors that were corrected")
 ECC_UNCORRECTED = _counter("ecc_uncorrected_errors", "memory errors that were not corrected")
