@@ -29,7 +29,6 @@ from keeld.profiles.model import (
     Proof,
     Repeat,
     Type,
-
 )
 from keeld.profiles.model import Field as Register
 from keeld.profiles.units import conversions
@@ -373,8 +372,12 @@ def _flags(section: sections.PointSection, metric: Metric) -> tuple[tuple[int, i
     width = 16 * (section.length or 1)
     for flag in section.flags or ():
         if max(flag.bits) >= width:
-            raise _Wrong("flags", f"bit {max(flag.bits)} is outside of {width} bits", "check the bit, or write `length:`")
-    return tuple((sum(1 << bit for bit in set(flag.bits)), _state(metric, flag.state, "flags")) for flag in section.flags or ())
+            raise _Wrong(
+                "flags", f"bit {max(flag.bits)} is outside of {width} bits", "check the bit, or write `length:`"
+            )
+    return tuple(
+        (sum(1 << bit for bit in set(flag.bits)), _state(metric, flag.state, "flags")) for flag in section.flags or ()
+    )
 
 
 def _state(metric: Metric, name: str | None, key: str) -> int:

@@ -80,7 +80,9 @@ class Document:
                 [Problem(str(self.path), f"profile cannot be read: {error.strerror}", "check path and permissions")]
             ) from None
         except (UnicodeDecodeError, ValueError) as error:
-            raise ConfigError([Problem(str(self.path), f"not UTF-8 text: {clean(error)}", "save it as UTF-8")]) from None
+            raise ConfigError(
+                [Problem(str(self.path), f"not UTF-8 text: {clean(error)}", "save it as UTF-8")]
+            ) from None
 
     def _value(self, node: yaml.Node, where: Where) -> Any:
         self._values[where] = _spot(node)

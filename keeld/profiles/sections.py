@@ -167,5 +167,3 @@ class ProfileSection(Section):
     info: list[FactSection] = Field(default_factory=list)
     points: list[PointSection] = Field(default_factory=list)
     repeats: list[RepeatSection] = Field(default_factory=list)
-
-
