@@ -109,6 +109,8 @@ class Settings:
     http: HttpSettings = HttpSettings()
     rules: Mapping[str, RuleSettings] = field(default_factory=lambda: MappingProxyType({}))
     channels: tuple[ChannelSettings, ...] = ()
+    passwords: Mapping[str, Secret] = field(default_factory=lambda: MappingProxyType({}))
+    """Device id to its password, apart from the Device so that no batch carries a secret."""
     timings_note: str = ""
     """Shown on page and terminal, e.g. `demo timings`, so that nobody takes shortened windows for the defaults."""
     source: Path | None = None
