@@ -1,0 +1,207 @@
+"""The keys of what keeld does with the site: polling, storage, databases, pages, rules, channels; and the whole file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from keeld.config.fields import (
+    AtLeast,
+    Between,
+    Bytes,
+    Filled,
+    Flag,
+    Id,
+    Number,
+    Ratio,
+    Seconds,
+    Section,
+    Share,
+    Text,
+    Whole,
+)
+from keeld.config.site_schema import CoolingEntry, DeviceEntry, NetworkEntry, PowerEntry, RackEntry, SiteSection
+
+SeverityWord = Literal["info", "warning", "critical"]
+
+
+class PollSection(Section):
+    """Defaults for every device, and the bound on connections opened at once."""
+
+    interval: Annotated[Seconds, AfterValidator(Between("100ms", "1h"))] = 10.0
+    slow_interval: Annotated[Seconds, AfterValidator(Between("1s", "1d"))] = 60.0
+    once_interval: Annotated[Seconds, AfterValidator(Between("1m", "1w"))] = 3600.0
+    timeout: Annotated[Seconds, AfterValidator(Between("50ms", "5m"))] = 3.0
+    concurrency: Annotated[Whole, Field(ge=1, le=10_000)] = 256
+
+
+class InfluxSection(Section):
+    """A database to write to."""
+
+    name: Id | None = None
+    url: Filled
+    api: Literal["v1", "v2", "v3"] = "v2"
+    org: Text = ""
+    bucket: Annotated[Filled, Field(description="Bucket, or database under v1 and v3.")] = "telemetry"
+    token_file: Filled | None = None
+    username: Filled | None = None
+    password_file: Filled | None = None
+    timeout: Annotated[Seconds, AfterValidator(Between("1s", "2m"))] = 10.0
+
+
+class StorageSection(Section):
+    """Where keeld keeps what must survive, and how much of the disk it may take."""
+
+    directory: Filled = "/var/lib/keeld"
+    spool_max: Annotated[Bytes, AfterValidator(AtLeast("1MiB"))] = 4 << 30
+    spool_max_age: Annotated[Seconds, AfterValidator(Between("1h", "520w"))] = 14 * 86400.0
+    linger: Annotated[Seconds, AfterValidator(Between("1s", "1d"))] = 60.0
+    keep_free: Bytes = 256 << 20
+    history_max: Annotated[Bytes, AfterValidator(AtLeast("16MiB"))] = 512 << 20
+    history_max_age: Annotated[Seconds, AfterValidator(Between("1h", "520w"))] = 72 * 3600.0
+
+
+class MqttSection(Section):
+    """The broker to publish to."""
+
+    url: Filled
+    publish: Flag = False
+    username: Filled | None = None
+    password_file: Filled | None = None
+
+
+class HttpSection(Section):
+    """Where API and page listen, and the socket for calls that change something."""
+
+    listen: Filled = "127.0.0.1:9780"
+    socket: Filled | None = None
+
+
+class RuleKeys(Section):
+    """What to change of a rule; what is left out stays as it ships."""
+
+    enabled: Flag | None = None
+    window: Annotated[Seconds, AfterValidator(Between("10s", "1w"))] | None = None
+    on: Annotated[Seconds, AfterValidator(Between("0s", "1w"))] | None = None
+    off: Annotated[Seconds, AfterValidator(Between("0s", "1w"))] | None = None
+    limit_ratio: Annotated[Number, Field(gt=0, le=10)] | None = None
+    clear_ratio: Annotated[Number, Field(gt=0, le=10)] | None = None
+    limit_k: Annotated[Number, Field(gt=0, le=100)] | None = None
+    clear_k: Annotated[Number, Field(gt=0, le=100)] | None = None
+    deadband_ratio: Annotated[Share, Field(lt=1)] | None = None
+    severity: SeverityWord | None = None
+    runbook: Text = ""
+    route: Text = ""
+
+
+class _Channel(Section):
+    """What every channel has."""
+
+    name: Id | None = None
+    severities: Annotated[list[SeverityWord], Field(min_length=1)] | None = None
+
+
+class WebhookKeys(_Channel):
+    """JSON by POST; `secret_file` signs it."""
+
+    kind: Literal["webhook"]
+    url: Filled | None = None
+    url_file: Filled | None = None
+    secret_file: Filled | None = None
+    token_file: Filled | None = None
+
+
+class PagerdutyKeys(_Channel):
+    """PagerDuty's events API."""
+
+    kind: Literal["pagerduty"]
+    routing_key_file: Filled
+    url: Filled | None = None
+
+
+class AlertmanagerKeys(_Channel):
+    """An Alertmanager's API."""
+
+    kind: Literal["alertmanager"]
+    url: Filled
+    username: Filled | None = None
+    password_file: Filled | None = None
+    token_file: Filled | None = None
+
+
+class SlackKeys(_Channel):
+    """A Slack webhook: its URL is the secret."""
+
+    kind: Literal["slack"]
+    url_file: Filled
+
+
+class TeamsKeys(_Channel):
+    """A Teams workflow webhook: its URL is the secret."""
+
+    kind: Literal["teams"]
+    url_file: Filled
+
+
+class NtfyKeys(_Channel):
+    """An ntfy topic."""
+
+    kind: Literal["ntfy"]
+    url: Filled = "https://ntfy.sh"
+    topic: Filled | None = None
+    topic_file: Filled | None = None
+    token_file: Filled | None = None
+
+
+class EmailKeys(_Channel):
+    """Mail through an SMTP server."""
+
+    kind: Literal["email"]
+    server: Annotated[Filled, Field(description="smtp://host:port or smtps://host:port")]
+    sender: Filled
+    to: Annotated[list[Filled], Field(min_length=1, max_length=50)]
+    username: Filled | None = None
+    password_file: Filled | None = None
+
+
+class MqttKeys(_Channel):
+    """A topic on the broker of the section `mqtt`."""
+
+    kind: Literal["mqtt"]
+    topic: Filled = "keeld/alerts"
+
+
+Channel = Annotated[
+    WebhookKeys | PagerdutyKeys | AlertmanagerKeys | SlackKeys | TeamsKeys | NtfyKeys | EmailKeys | MqttKeys,
+    Field(discriminator="kind"),
+]
+
+
+class Document(Section):
+    """The whole of keeld.yaml, once ranges and tables are unfolded."""
+
+    site: SiteSection
+    poll: PollSection = PollSection()
+    influx: list[InfluxSection] = []
+    storage: StorageSection = StorageSection()
+    mqtt: MqttSection | None = None
+    http: HttpSection = HttpSection()
+    power: dict[str, PowerEntry] = {}
+    cooling: dict[str, CoolingEntry] = {}
+    racks: dict[str, RackEntry] = {}
+    network: dict[str, NetworkEntry] = {}
+    devices: dict[str, DeviceEntry] = {}
+    rules: dict[str, RuleKeys] = {}
+    notify: list[Channel] = []
+    timings_note: Text = ""
+
+
+UNFOLDED = {
+    "power": PowerEntry,
+    "cooling": CoolingEntry,
+    "racks": RackEntry,
+    "network": NetworkEntry,
+    "devices": DeviceEntry,
+}
+"""Sections whose entries may be written as ranges and CSV files."""

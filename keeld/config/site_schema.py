@@ -1,0 +1,141 @@
+"""The keys of the site's own sections: power, cooling, racks, network, devices."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from keeld.config.fields import Between, Capacities, Filled, Id, Number, Positive, Ratio, Seconds, Section, Share, Text
+from keeld.config.fields import Whole, refuse, scalar_texts
+
+Redundancy = Literal["N", "N+1", "N+2", "2N", "2N+1"]
+DeviceKind = Literal["pdu", "meter", "ups", "miner", "accelerator", "cooling", "sensor"]
+Ambient = Annotated[Number, Field(ge=-40, le=80)]
+Psus = Annotated[Whole, Field(ge=1, le=64)]
+
+
+class SiteSection(Section):
+    """The place itself."""
+
+    name: Annotated[Id, Field(description="Stable id of the site: a tag of every point and part of every alert's key.")]
+    label: Text = ""
+    timezone: Annotated[Filled, Field(description="IANA name, as America/Toronto.")] = "UTC"
+    altitude_m: Annotated[Number, Field(ge=-500, le=6000)] = 0.0
+
+
+class SourceKeys(Section):
+    """One of several sources of a power node."""
+
+    limit_kw: Positive
+
+
+class PowerEntry(Section):
+    """A place in the power tree that has a limit."""
+
+    parent: Text | None = None
+    label: Text = ""
+    limit_kw: Positive | None = None
+    limit_kva: Positive | None = None
+    breaker_a: Annotated[Number, Field(gt=0, le=10_000)] | None = None
+    voltage_v: Annotated[Number, Field(gt=0, le=1_000_000, description="Line to line where phases is 3.")] | None = None
+    phases: Annotated[Whole, Field(json_schema_extra={"enum": [1, 3]})] | None = None
+    derate: Annotated[Ratio, Field(description="Share of the rating for loads of three hours or more.")] = 0.8
+    breaker_kind: Literal["thermal_40c", "thermal_30c", "electronic"] = "electronic"
+    ambient_c: Ambient | None = None
+    efficiency: Ratio = 1.0
+    sources: dict[Id, SourceKeys] = {}
+
+
+class CoolingEntry(Section):
+    """A zone's air units or a liquid loop."""
+
+    kind: Literal["air", "liquid"]
+    label: Text = ""
+    units_kw: Annotated[Capacities, Field(min_length=1, max_length=1000)]
+    redundancy: Redundancy = "N"
+    coolant: Literal["water", "pg20", "pg25", "pg30", "pg40", "pg50", "eg25", "eg30", "eg50", "dielectric"] = "water"
+
+
+class BudgetKeys(Section):
+    """What a rack may draw and what may be cooled in it."""
+
+    power_kw: Positive | None = None
+    air_kw: Positive | None = None
+    liquid_kw: Positive | None = None
+
+
+class CoolingKeys(Section):
+    """Which cooling nodes carry a rack's heat away."""
+
+    air: Text | None = None
+    liquid: Text | None = None
+
+
+def _rising(ratios: list[float]) -> list[float]:
+    if len(ratios) != 2 or ratios[0] > ratios[1]:  # noqa: PLR2004 - a range has two ends
+        refuse("a range needs its lower and its upper end", "write [0.80, 0.87]")
+    return ratios
+
+
+class RackEntry(Section):
+    """A rack, container or tank."""
+
+    label: Text = ""
+    kind: Literal["rack", "container", "tank"] = "rack"
+    row: Filled | None = None
+    state: Literal["mining", "emptying", "empty", "commissioning", "ai"] = "ai"
+    feeds: dict[str, Text] = {}
+    redundancy: Redundancy = "N"
+    thermal_class: Literal["A1", "A2", "A3", "A4", "H1"] | None = None
+    budget: BudgetKeys = BudgetKeys()
+    cooling: CoolingKeys = CoolingKeys()
+    liquid_ratio: Annotated[list[Share], AfterValidator(_rising)] | None = None
+    tenant: Filled | None = None
+
+
+class NetworkEntry(Section):
+    """A switch or gateway that devices are reached through."""
+
+    address: Filled
+    label: Text = ""
+
+
+class CordKeys(Section):
+    """How many power supplies hang on a feed."""
+
+    psus: Psus
+
+
+class IdentityKeys(Section):
+    """What a device must say of itself."""
+
+    mac: Filled | None = None
+    serial: Filled | None = None
+
+
+class DeviceEntry(Section):
+    """A thing to poll."""
+
+    driver: Filled
+    address: Text | None = None
+    label: Text = ""
+    kind: DeviceKind | None = None
+    unit: Annotated[Whole, Field(ge=0, le=255)] | None = None
+    profile: Text | None = None
+    rack: Text | None = None
+    at: Text | None = None
+    feed: Text | None = None
+    cords: dict[str, CordKeys] = {}
+    psus_needed: Psus | None = None
+    measures: dict[str, Text] = {}
+    nameplate_w: Annotated[Number, Field(gt=0, le=100_000_000)] | None = None
+    via: Text | None = None
+    identity: IdentityKeys = IdentityKeys()
+    interval: Annotated[Seconds, AfterValidator(Between("100ms", "1h"))] | None = None
+    slow_interval: Annotated[Seconds, AfterValidator(Between("1s", "1d"))] | None = None
+    timeout: Annotated[Seconds, AfterValidator(Between("50ms", "5m"))] | None = None
+    username: Filled | None = None
+    password_file: Filled | None = None
+    options: Annotated[dict[str, str], BeforeValidator(scalar_texts, json_schema_input_type=dict[str, Any])] = {}
+    tenant: Filled | None = None
