@@ -1,0 +1,134 @@
+"""The words of an alarm: what, where, value against limit, since when, why, what to do. Plain text."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from keeld.alerts.alarm import Alarm, Evidence
+from keeld.model import AlertState
+from keeld.text import clean
+
+TITLE_MOST = 79
+_LABEL_MOST = 28
+_WIDE = 0.02
+_NS = 1_000_000_000
+
+
+class Message(NamedTuple):
+    """What a channel sends."""
+
+    title: str
+    text: str
+
+
+def compose(alarm: Alarm, *, site: str, timezone: str, ended: str = "") -> Message:
+    """Put an alarm into words; `ended` is the word of its end, empty while it lasts."""
+    title = _title(alarm, ended)
+    lines = [
+        f"{_word(alarm, ended)}: {title}",
+        f"Where: {place(alarm)}, site {site}",
+        *_figures(alarm.evidence),
+        f"Since: {local_time(alarm.since_ns, timezone)}",
+    ]
+    if ended == "unverifiable":
+        lines.append("Its source is silent: whether it still holds cannot be told. This is not an all-clear.")
+    if ended == "withdrawn":
+        lines.append("Its rule or target is no longer in the configuration.")
+    if alarm.evidence.cause:
+        lines.append(f"Likely cause: {alarm.evidence.cause}")
+    if alarm.evidence.detail:
+        lines.append(alarm.evidence.detail)
+    if not ended and alarm.rule.advice:
+        lines.append(f"Do: {alarm.rule.advice}")
+    if alarm.rule.runbook:
+        lines.append(f"Runbook: {alarm.rule.runbook}")
+    return Message(title, "\n".join(lines))
+
+
+def _title(alarm: Alarm, ended: str) -> str:
+    label = clean(alarm.target.label or alarm.target.id, _LABEL_MOST)
+    share = ratio_words(alarm.evidence)
+    title = f"{label} {_title_words(alarm)}"
+    if ended:
+        title = f"{label} {_title_words(alarm)}: {ended}"
+    elif share:
+        title += f": {share}"
+    return title if len(title) <= TITLE_MOST else title[: TITLE_MOST - 1] + "…"
+
+
+def _title_words(alarm: Alarm) -> str:
+    """An early level of a density rule is not yet over the budget, and must not say that it is."""
+    ratio = _ratio(alarm.evidence)
+    if alarm.rule.title.startswith("over its ") and ratio is not None and ratio <= 1.0:
+        return f"near its {alarm.rule.title.removeprefix('over its ')}"
+    return alarm.rule.title
+
+
+def _word(alarm: Alarm, ended: str) -> str:
+    if ended:
+        return ended.upper()
+    if alarm.state is AlertState.PENDING:
+        return "PENDING"
+    ratio = _ratio(alarm.evidence)
+    if ratio is None or not alarm.evidence.is_known:
+        return "CAN'T TELL"
+    return "OVER" if ratio > 1.0 else alarm.severity.upper()
+
+
+def _ratio(evidence: Evidence) -> float | None:
+    """Certain share of the limit."""
+    if evidence.lo is None or not evidence.limit:
+        return None
+    return (evidence.lo if evidence.best is None else evidence.best) / evidence.limit
+
+
+def ratio_words(evidence: Evidence) -> str:
+    """Say value against limit with the base named: `27.8 of 32 A breaker = 87 %`."""
+    ratio = _ratio(evidence)
+    if ratio is None or evidence.limit is None or evidence.lo is None:
+        return ""
+    value = evidence.lo if evidence.best is None else evidence.best
+    base = f" {evidence.base}" if evidence.base else ""
+    scale, unit = _scale(evidence.limit, evidence.unit)
+    return f"{_number(value / scale)} of {_number(evidence.limit / scale)} {unit}{base} = {ratio:.0%}".replace(
+        "%", " %"
+    )
+
+
+def _figures(evidence: Evidence) -> list[str]:
+    words = ratio_words(evidence)
+    if not words or evidence.lo is None or evidence.hi is None or evidence.limit is None:
+        return []
+    line = f"Value: {words}" + (f" ({evidence.what})" if evidence.what else "")
+    if evidence.hi - evidence.lo > _WIDE * evidence.limit:
+        scale, unit = _scale(evidence.limit, evidence.unit)
+        line += f"; known to lie between {_number(evidence.lo / scale)} and {_number(evidence.hi / scale)} {unit}"
+    return [line]
+
+
+def _scale(limit: float, unit: str) -> tuple[float, str]:
+    if unit not in ("W", "VA"):
+        return 1.0, unit
+    return (1e6, f"M{unit}") if abs(limit) >= 1e6 else (1e3, f"k{unit}")  # noqa: PLR2004 - a million is a million
+
+
+def _number(value: float) -> str:
+    """Three figures, no exponent."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2  # noqa: PLR2004 - decades
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def place(alarm: Alarm) -> str:
+    """Name the target by label and id."""
+    target = alarm.target
+    label = clean(target.label, 64)
+    kind = target.kind.replace("_", " ")
+    return f"{kind} {target.id}" if not label or label == target.id else f"{label} ({kind} {target.id})"
+
+
+def local_time(time_ns: int, timezone: str) -> str:
+    """Give a time in the site's zone with its offset."""
+    return datetime.fromtimestamp(time_ns // _NS, UTC).astimezone(ZoneInfo(timezone)).isoformat(sep=" ")

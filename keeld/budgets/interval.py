@@ -1,0 +1,85 @@
+"""Arithmetic of what is only known to lie between two numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from keeld.budgets.source import ESTIMATED, QUALITIES, UNKNOWN, Value
+from keeld.model import Interval, Verdict
+
+NAMES_SHOWN = 16
+
+
+def total(values: Iterable[Value]) -> Value:
+    """Add quantities up; the sum is only as good as its worst term."""
+    lo = hi = best = 0.0
+    rank = 0
+    measured = False
+    for value in values:
+        lo += value.lo
+        hi += value.hi
+        if value.best is not None:
+            best += value.best
+            measured = True
+        rank = max(rank, value.rank)
+    return Value(lo, best if measured else None, hi, rank)
+
+
+def cross(first: Value, second: Value) -> Value:
+    """Give what both allow; where they contradict each other, all that either allows."""
+    lo, hi = max(first.lo, second.lo), min(first.hi, second.hi)
+    if lo > hi:
+        lo, hi = min(first.lo, second.lo), max(first.hi, second.hi)
+    best = first.best if first.best is not None else second.best
+    if second.best is not None and second.rank < first.rank:
+        best = second.best
+    return Value(lo, clamp(best, lo, hi), hi, max(min(first.rank, second.rank), ESTIMATED))
+
+
+def widen(value: Value, ratio: float) -> Value:
+    """Stretch both ends by a share of themselves: the error of that class of source."""
+    return Value(value.lo * (1 - ratio), value.best, value.hi * (1 + ratio), value.rank)
+
+
+def cap(value: Value, ceiling: float) -> Value:
+    """Bound what was not measured by a ceiling; what was measured stands, even above it."""
+    hi = max(value.lo, min(value.hi, ceiling))
+    return Value(value.lo, clamp(value.best, value.lo, hi), hi, value.rank)
+
+
+def clamp(best: float | None, lo: float, hi: float) -> float | None:
+    """Bring the likeliest value inside its interval."""
+    return None if best is None else min(max(best, lo), hi)
+
+
+def unknown(ceiling: float) -> Value:
+    """Give what is known of a quantity without any source."""
+    return Value(0.0, None, ceiling, UNKNOWN)
+
+
+def published(
+    value: Value,
+    *,
+    coverage: float,
+    provenance: str = "",
+    lost: Iterable[str] = (),
+    structural: Iterable[str] = (),
+) -> Interval:
+    """Make the Interval that leaves the budgets; long lists of names are cut."""
+    return Interval(
+        value.lo,
+        value.best,
+        value.hi,
+        min(1.0, max(0.0, coverage)),
+        QUALITIES[value.rank],
+        provenance,
+        tuple(lost)[:NAMES_SHOWN],
+        tuple(structural)[:NAMES_SHOWN],
+    )
+
+
+def verdict(lo: float, hi: float, limit: float) -> Verdict:
+    """Say whether a limit is certainly, possibly or not exceeded; equality is no breach."""
+    if lo > limit:
+        return Verdict.OVER
+    return Verdict.CANT_TELL if hi > limit else Verdict.OK

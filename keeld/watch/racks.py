@@ -1,0 +1,130 @@
+"""Racks: their draw and heat slot by slot, and the density rules (13, 14)."""
+
+from __future__ import annotations
+
+from keeld.alerts.alarm import Evidence, Target
+from keeld.alerts.board import Board
+from keeld.alerts.rules import INLET_OR_ZONE, MEASURED, PHASE_OVER_DERATE
+from keeld.budgets.draw import RackDraw, rack_draw
+from keeld.budgets.heat import Heat, rack_heat
+from keeld.budgets.source import Look
+from keeld.budgets.topology import RackPlan
+from keeld.budgets.window import SLOT_S, Mean
+from keeld.model import Interval, Moment
+from keeld.watch.rulebook import NOT_OVER, Rulebook, Windows, set_of
+
+SLOT_CAP_S = 2 * SLOT_S
+"""Most that one slot's step may add to a delay: two slots, so that a stalled loop satisfies nothing."""
+_KNOWN_COVERAGE = 0.5
+
+
+class RackState:
+    """What the watch knows of one rack."""
+
+    __slots__ = ("air", "draw", "facts", "heat", "plan", "power", "set_name", "target")
+
+    def __init__(self, plan: RackPlan, rules: Rulebook, look: Look) -> None:
+        self.plan = plan
+        self.set_name = set_of(plan.rack)
+        self.power = Windows(rules.all_levels("rack_density_power", self.set_name))
+        self.air = Windows(rules.all_levels("rack_density_air", self.set_name))
+        self.facts: set[str] = set()
+        self.target = rack_target(plan)
+        self.draw: RackDraw
+        self.heat: Heat
+        self.see(look)
+
+    def see(self, look: Look) -> None:
+        """Work out draw and heat at an instant or over a slot."""
+        self.draw = rack_draw(self.plan, look)
+        self.heat = rack_heat(self.plan, self.draw.total, look)
+
+    def close(self, look: Look, *, missed: int) -> None:
+        """Close a slot in the windows; slots that keeld slept through count as anything up to the ceiling."""
+        self.see(look)
+        ceiling = self.plan.ceiling_watts
+        for _ in range(missed):
+            self.power.push(0.0, None, ceiling)
+            self.air.push(0.0, None, ceiling)
+        draw, air = self.draw.total, self.heat.air
+        self.power.push(draw.lo, draw.best, draw.hi)
+        self.air.push(air.lo, air.best, air.hi)
+
+    @property
+    def row(self) -> str:
+        """Row of the rack; racks without one share a row without a name."""
+        return self.plan.rack.row or ""
+
+
+def rack_target(plan: RackPlan) -> Target:
+    """Name a rack for alarms."""
+    rack = plan.rack
+    return Target("rack", rack.id, rack.label or rack.id, frozenset({f"rack:{rack.id}"}))
+
+
+def judge_density(state: RackState, rules: Rulebook, board: Board, now: Moment) -> bool:
+    """Run rules 13 and 14 on a rack whose slot has just closed; True when an alarm moved."""
+    budget = state.plan.rack.budget
+    moved = False
+    if budget.power_watts:
+        moved = _judge(state, "rack_density_power", rules, board, now, state.power, budget.power_watts)
+    if budget.air_watts:
+        moved |= _judge(state, "rack_density_air", rules, board, now, state.air, budget.air_watts)
+    return moved
+
+
+def _judge(  # noqa: PLR0917 - one call site; the rule's whole context
+    state: RackState, name: str, rules: Rulebook, board: Board, now: Moment, windows: Windows, limit_watts: float
+) -> bool:
+    levels = rules.levels(name, state.set_name)
+    mean = windows.mean()
+    if not levels or mean is None:
+        return False
+    rule = rules.rule(name)
+    if board.find(rule, state.target) is None and mean.hi <= limit_watts * min(level.limit for level in levels):
+        return False
+    spans = tuple(
+        NOT_OVER if level.needs and level.needs not in state.facts else windows.span(level, limit_watts)
+        for level in levels
+    )
+    interval = state.draw.total if name == "rack_density_power" else state.heat.air
+    evidence = Evidence(
+        spans=spans,
+        lo=mean.lo,
+        best=mean.best,
+        hi=mean.hi,
+        limit=limit_watts,
+        unit="W",
+        base="budget",
+        what=_what(name, windows),
+        detail=_detail(state, name, interval, mean),
+        is_known=interval.coverage >= _KNOWN_COVERAGE,
+    )
+    return board.judge(rule, levels, state.target, evidence, now=now, cap_s=SLOT_CAP_S)
+
+
+def _what(name: str, windows: Windows) -> str:
+    quantity = "power" if name == "rack_density_power" else "heat left to the air"
+    span_s = windows.shortest_s
+    span = f"{span_s / 60:g}-min" if span_s >= 60 else f"{span_s:g}-s"  # noqa: PLR2004 - a minute
+    return f"{quantity}, {span} mean"
+
+
+def _detail(state: RackState, name: str, interval: Interval, mean: Mean) -> str:
+    words = []
+    if name == "rack_density_air" and state.heat.is_assumed:
+        words.append("The share of heat that the liquid takes is assumed from the rack's model, not measured.")
+    if interval.lost:
+        words.append(f"Without data: {', '.join(interval.lost)}.")
+    elif interval.provenance:
+        words.append(f"Measured by {interval.provenance}.")
+    if mean.fill < 1.0:
+        words.append(f"The window is {mean.fill:.0%} full.")
+    return " ".join(words)
+
+
+def note_facts(state: RackState, *, phase_over: bool, hot_or_short: bool) -> None:
+    """Set the facts that some levels need beside their limit."""
+    measured = not state.heat.is_assumed
+    flags = ((PHASE_OVER_DERATE, phase_over), (MEASURED, measured), (INLET_OR_ZONE, hot_or_short and measured))
+    state.facts = {name for name, holds in flags if holds}
