@@ -40,7 +40,7 @@ class InfluxSink:
         try:
             headers = self._headers()
         except ValueError:
-            return Reply(Answer.FAULT, "token or password has characters that no header can carry")
+            return Reply(Answer.FAULT, "the token has characters that no header can carry")
         connections = self._connections
         try:
             async with self._open().post(self._url, data=body, headers=headers, allow_redirects=False) as response:
@@ -105,7 +105,8 @@ def write_url(settings: InfluxSettings) -> URL:
         return base / "write" % {"db": settings.bucket, "precision": "ms"}
     if settings.api == "v3":
         return base / "api/v3/write_lp" % {"db": settings.bucket, "precision": "millisecond"}
-    return base / "api/v2/write" % {"org": settings.org, "bucket": settings.bucket, "precision": "ms"}
+    org = {"org": settings.org} if settings.org else {}
+    return base / "api/v2/write" % {**org, "bucket": settings.bucket, "precision": "ms"}
 
 
 def _authorization(settings: InfluxSettings) -> str | None:
@@ -113,7 +114,7 @@ def _authorization(settings: InfluxSettings) -> str | None:
     if settings.token is not None:
         return f"Token {_printable(settings.token)}"
     if settings.username:
-        password = _printable(settings.password) if settings.password is not None else ""
+        password = settings.password.reveal() if settings.password is not None else ""
         return aiohttp.BasicAuth(settings.username, password, "utf-8").encode()
     return None
 
