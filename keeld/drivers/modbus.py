@@ -68,6 +68,17 @@ class Session:
             self.agendas[group] = Agenda(plan(self.profile, group, self.counts or ()))
         return self.agendas[group]
 
+    def settle(self, group: Group) -> None:
+        """Forget refusals that prove nothing: those of a connection's first poll, when the device may still be starting.
+
+        A group that was refused as a whole is asked for again too, or nobody would notice that it is back.
+        """
+        if group is Group.FAST and self.is_first_poll:
+            self.is_first_poll = False
+            self.agendas.clear()
+        elif group in self.agendas and not self.agendas[group].blocks:
+            del self.agendas[group]
+
 
 class Bus:
     """One connection and the sessions of the devices behind it."""
@@ -131,12 +142,11 @@ async def poll(bus: Bus, device: Device, group: Group) -> Answer:
         info = await _identify(bus, session) if group is Group.ONCE else ()
         agenda = session.agenda(group)
         done = await _read(bus, session, agenda)
-        answer = _judge(agenda, done, group)._replace(info=info)
+        return _judge(agenda, done, group)._replace(info=info)
     finally:
+        session.settle(group)
         if session.profile.manners.close_after_poll:
             await bus.link.hang_up()
-    _end(session, group)
-    return answer
 
 
 async def inspect(bus: Bus, device: Device) -> Inspection:
@@ -274,13 +284,6 @@ def _judge(agenda: Agenda, done: _Pass, group: Group) -> Answer:
     if not readings:
         return Answer((), Outage.PARTIAL, "the device answers, but none of its registers holds a believable value")
     return Answer(readings)
-
-
-def _end(session: Session, group: Group) -> None:
-    """Forget what the first poll of a connection was refused: the device may not have been ready."""
-    if group is Group.FAST and session.is_first_poll:
-        session.is_first_poll = False
-        session.agendas.clear()
 
 
 async def _identify(bus: Bus, session: Session) -> tuple[tuple[str, str], ...]:
