@@ -140,7 +140,7 @@ class _Composer(yaml.CSafeLoader):
         self.nodes = 0
         self._depth = 0
 
-    def descend_resolver(self, current_node: yaml.Node | None, current_index: Any) -> None:
+    def descend_resolver(self, current_node: yaml.Node | None, _current_index: Any) -> None:
         self.nodes += 1
         self._depth += 1
         if self._depth > _MOST_DEPTH and current_node is not None:
@@ -149,7 +149,7 @@ class _Composer(yaml.CSafeLoader):
     def ascend_resolver(self) -> None:
         self._depth -= 1
 
-    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+    def resolve(self, kind: type[yaml.Node], _value: Any, implicit: Any) -> str:
         return _PLAIN if kind is yaml.ScalarNode and implicit[0] else _QUOTED
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from keeld.config.document import YamlOrigin
+from keeld.config.document import Origin, YamlOrigin
 from keeld.config.entries import Entries, Unfolder
 from keeld.config.report import Place, Report
 from keeld.config.service_schema import UNFOLDED, Document
 from keeld.config.wording import explain
 
+_ENTRY_DEPTH = 2
+"""Section and id lead to an entry."""
 _PLACEHOLDER_SITE = {"name": "site"}
+
+Loc = tuple[int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,88 +47,96 @@ class Draft:
 
 def draft(values: dict[str, Any], origin: YamlOrigin, *, unfolder: Unfolder) -> Draft | None:
     """Unfold and validate a document; report every fault, then go on with what is left of it."""
-    keys = {section: frozenset(model.model_fields) for section, model in UNFOLDED.items()}
     entries = {
-        section: unfolder.unfold(values.get(section), origin.below(section), keys=keys[section]) for section in UNFOLDED
+        section: unfolder.unfold(values.get(section), origin.below(section), keys=frozenset(model.model_fields))
+        for section, model in UNFOLDED.items()
     }
     rest = {key: value for key, value in values.items() if key not in UNFOLDED}
     if isinstance(rest.get("influx"), dict):
         rest["influx"] = [rest["influx"]]
-    document = _validate(rest, entries, _Faults(entries, origin, unfolder.report))
+    document = _Validation(rest, entries, origin, unfolder.report).run()
     return None if document is None else Draft(document, entries, origin)
 
 
 @dataclass(slots=True)
-class _Faults:
+class _Validation:
+    """A document on its way to validity: what is wrong is reported once, then taken out."""
+
+    rest: dict[str, Any]
+    """The sections that do not unfold."""
     entries: dict[str, Entries]
     origin: YamlOrigin
     report: Report
+    dropped: set[tuple[str, str]] = field(default_factory=set)
+    """(section, id) of entries that lack a key they cannot do without."""
 
-    def note(self, error: ErrorDetails) -> None:
+    def run(self) -> Document | None:
+        """Validate; drop the keys that are wrong; validate again; drop what is wrong still; None if even that fails."""
+        try:
+            return self._validate()
+        except ValidationError as error:
+            faults = error.errors(include_url=False)
+        for fault in faults:
+            self._note(fault)
+        for path in _last_first(faults):
+            self._drop_key(path)
+        try:
+            return self._validate()
+        except ValidationError as error:
+            faults = error.errors(include_url=False)
+        for path in _last_first(faults):
+            self._drop_whole(path)
+        try:
+            return self._validate()
+        except ValidationError:
+            return None
+
+    def _validate(self) -> Document:
+        unfolded = {
+            section: {name: entry.values for name, entry in by_id.items() if (section, name) not in self.dropped}
+            for section, by_id in self.entries.items()
+        }
+        return Document.model_validate(self.rest | unfolded)
+
+    def _note(self, error: ErrorDetails) -> None:
         fault = explain(error)
         origin, path = self._locate(error["loc"])
         self.report.error(origin.key(*path) if fault.at_key else origin.at(*path), fault.wrong, fault.remedy)
 
-    def _locate(self, path: tuple[int | str, ...]) -> tuple[Any, tuple[int | str, ...]]:
-        section = path[0] if path else ""
-        if section in UNFOLDED and len(path) > 1:
-            return self.entries[str(section)][str(path[1])].origin, path[2:]
-        if section == "notify":
+    def _locate(self, path: Loc) -> tuple[Origin, Loc]:
+        if _is_in_entry(path):
+            return self.entries[str(path[0])][str(path[1])].origin, path[2:]
+        if path[:1] == ("notify",):
             # Behind the index pydantic names the alternative it chose, which is no key of the file.
             return self.origin, (*path[:2], *path[3:])
         return self.origin, path
 
+    def _drop_key(self, path: Loc) -> None:
+        if not _is_in_entry(path) or len(path) == _ENTRY_DEPTH:
+            self._drop_whole(path)
+            return
+        entry = self.entries[str(path[0])][str(path[1])]
+        entry.damaged = True
+        entry.values = {key: value for key, value in entry.values.items() if key != path[2]}
 
-def _validate(rest: dict[str, Any], entries: dict[str, Entries], faults: _Faults) -> Document | None:
-    """Validate, drop the keys that are wrong, validate again, drop what lacks a key then; None when that is not enough."""
-    dropped: set[tuple[str, str]] = set()
-    for drop in (_drop_key, _drop_whole, None):
-        try:
-            return Document.model_validate(rest | dict(_sections(entries, dropped)))
-        except ValidationError as error:
-            errors = error.errors(include_url=False)
-        if drop is _drop_key:
-            for details in errors:
-                faults.note(details)
-        if drop is not None:
-            for path in _deepest_first(errors):
-                drop(path, rest, entries=entries, dropped=dropped)
-    return None
-
-
-def _sections(entries: dict[str, Entries], dropped: set[tuple[str, str]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for section, by_id in entries.items():
-        yield section, {name: entry.values for name, entry in by_id.items() if (section, name) not in dropped}
+    def _drop_whole(self, path: Loc) -> None:
+        section = str(path[0]) if path else ""
+        members = self.rest.get(section)
+        if _is_in_entry(path):
+            self.dropped.add((section, str(path[1])))
+        elif section == "site":
+            self.rest["site"] = _PLACEHOLDER_SITE
+        elif isinstance(members, list) and len(path) > 1:
+            self.rest[section] = [member for at, member in enumerate(members) if at != path[1]]
+        else:
+            self.rest.pop(section, None)
 
 
-def _deepest_first(errors: list[ErrorDetails]) -> list[tuple[int | str, ...]]:
-    """Order paths so that removing one member of a list does not move another that is still to be removed."""
-    return sorted(
-        (error["loc"] for error in errors), key=lambda path: [str(step).zfill(9) for step in path], reverse=True
-    )
+def _is_in_entry(path: Loc) -> bool:
+    return len(path) >= _ENTRY_DEPTH and path[0] in UNFOLDED
 
 
-def _drop_key(
-    path: tuple[int | str, ...], rest: dict[str, Any], *, entries: dict[str, Entries], dropped: set[tuple[str, str]]
-) -> None:
-    if not path or path[0] not in UNFOLDED or len(path) < 3:  # noqa: PLR2004 - section, id and key
-        _drop_whole(path, rest, entries=entries, dropped=dropped)
-        return
-    entry = entries[str(path[0])][str(path[1])]
-    entry.damaged = True
-    entry.values = {key: value for key, value in entry.values.items() if key != path[2]}
-
-
-def _drop_whole(
-    path: tuple[int | str, ...], rest: dict[str, Any], *, entries: dict[str, Entries], dropped: set[tuple[str, str]]
-) -> None:
-    section = str(path[0]) if path else ""
-    if section in UNFOLDED:
-        if len(path) > 1:
-            dropped.add((section, str(path[1])))
-    elif section == "site":
-        rest["site"] = _PLACEHOLDER_SITE
-    elif isinstance(rest.get(section), list) and len(path) > 1:
-        rest[section] = [member for at, member in enumerate(rest[section]) if at != path[1]]
-    else:
-        rest.pop(section, None)
+def _last_first(errors: list[ErrorDetails]) -> list[Loc]:
+    """Order paths so that taking one member out of a list does not move another that is still to go."""
+    paths = {error["loc"][:2] if error["loc"][:1] in {("notify",), ("influx",)} else error["loc"] for error in errors}
+    return sorted(paths, key=lambda path: [str(step).zfill(9) for step in path], reverse=True)

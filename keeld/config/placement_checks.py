@@ -31,8 +31,8 @@ def check_placement(draft: Draft, kinds: dict[str, str], report: Report) -> None
             _check_cords(name, device, rack, draft=draft, report=report)
             _check_single_cord(name, device, rack, kind=kind, draft=draft, report=report)
             _check_ceiling(name, device, rack, kind=kind, draft=draft, report=report)
+    _check_sources(draft, by_rack, kinds, report)
     for name, rack in draft.document.racks.items():
-        _check_source(name, rack, by_rack[name], kinds=kinds, draft=draft, report=report)
         _check_nameplates(name, rack, by_rack[name], draft=draft, report=report)
 
 
@@ -132,32 +132,24 @@ def _check_ceiling(name: str, device: DeviceEntry, rack: RackEntry, *, kind: str
         report.error(draft.place("devices", name), wrong, "add nameplate_w, or feeds to the rack")
 
 
-def _check_source(
-    name: str, rack: RackEntry, devices: list[str], *, kinds: dict[str, str], draft: Draft, report: Report
-) -> None:
-    if rack.state == "empty":
-        return
-    known = draft.entries["devices"]
-    if any(
-        device.values.get("rack") == name and (device.damaged or kinds.get(device.id) == "")
-        for device in known.values()
-    ):
-        return
-    in_rack = any(
-        kinds.get(each) in _DRAWING | _METERING or draft.document.devices[each].nameplate_w for each in devices
-    )
-    if in_rack or _is_fed_through_meter(rack, kinds, draft):
-        return
-    wrong = f"rack {name!r} has no power source: no device that draws or meters, no metered feed, no nameplate"
-    report.error(draft.place("racks", name), wrong, "add a device with rack: " + name + ", or write state: empty")
+def _check_sources(draft: Draft, by_rack: dict[str, list[str]], kinds: dict[str, str], report: Report) -> None:
+    """Refuse a rack whose draw nothing could ever tell."""
+    metered = _metered_nodes(draft, kinds)
+    unsure = {entry.values.get("rack") for entry in draft.entries["devices"].values() if not kinds.get(entry.id)}
+    for name, rack in draft.document.racks.items():
+        told = any(
+            kinds[each] in _DRAWING | _METERING or draft.document.devices[each].nameplate_w for each in by_rack[name]
+        )
+        if told or name in unsure or rack.state == "empty" or metered.intersection(rack.feeds.values()):
+            continue
+        wrong = f"rack {name!r} has no power source: no device that draws or meters, no metered feed, no nameplate"
+        report.error(draft.place("racks", name), wrong, f"add a device with rack: {name}, or write state: empty")
 
 
-def _is_fed_through_meter(rack: RackEntry, kinds: dict[str, str], draft: Draft) -> bool:
-    feeds = set(rack.feeds.values())
-    for name, device in draft.document.devices.items():
-        if feeds.intersection(device.measures.values()) or (device.at in feeds and kinds.get(name) in _METERING):
-            return True
-    return False
+def _metered_nodes(draft: Draft, kinds: dict[str, str]) -> set[str]:
+    devices = draft.document.devices
+    nodes = {node for device in devices.values() for node in device.measures.values()}
+    return nodes | {device.at for name, device in devices.items() if device.at and kinds.get(name) in _METERING}
 
 
 def _check_nameplates(name: str, rack: RackEntry, devices: list[str], *, draft: Draft, report: Report) -> None:

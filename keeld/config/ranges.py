@@ -133,10 +133,14 @@ def _unequal(tracks: dict[Leaf, list[str]]) -> RangeError:
     (_, first), *others = tracks.items()
     path, other = next((path, track) for path, track in others if len(track) != len(first))
     return RangeError(
-        f"ranges of unequal length: {first[0]} to {first[-1]} are {len(first)}, {other[0]} to {other[-1]} are {len(other)}",
+        f"ranges of unequal length: {_span_of(first)}, {_span_of(other)}",
         "let every range of an entry have as many steps",
         path,
     )
+
+
+def _span_of(track: list[str]) -> str:
+    return f"{clean(track[0])} to {clean(track[-1])} is {len(track)}"
 
 
 def _at_step(value: Any, tracks: dict[Leaf, list[str]], step: int, path: Leaf = ()) -> Any:

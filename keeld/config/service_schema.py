@@ -1,4 +1,4 @@
-"""The keys of what keeld does with the site: polling, storage, databases, pages, rules, channels; and the whole file."""
+"""The keys of what keeld does with the site: poll, store, show, judge, tell people; and the file as a whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from keeld.config.fields import (
     Flag,
     Id,
     Number,
-    Ratio,
     Seconds,
     Section,
     Share,
@@ -183,21 +182,21 @@ class Document(Section):
 
     site: SiteSection
     poll: PollSection = PollSection()
-    influx: list[InfluxSection] = []
+    influx: list[InfluxSection] = Field(default_factory=list)
     storage: StorageSection = StorageSection()
     mqtt: MqttSection | None = None
     http: HttpSection = HttpSection()
-    power: dict[str, PowerEntry] = {}
-    cooling: dict[str, CoolingEntry] = {}
-    racks: dict[str, RackEntry] = {}
-    network: dict[str, NetworkEntry] = {}
-    devices: dict[str, DeviceEntry] = {}
-    rules: dict[str, RuleKeys] = {}
-    notify: list[Channel] = []
+    power: dict[str, PowerEntry] = Field(default_factory=dict)
+    cooling: dict[str, CoolingEntry] = Field(default_factory=dict)
+    racks: dict[str, RackEntry] = Field(default_factory=dict)
+    network: dict[str, NetworkEntry] = Field(default_factory=dict)
+    devices: dict[str, DeviceEntry] = Field(default_factory=dict)
+    rules: dict[str, RuleKeys] = Field(default_factory=dict)
+    notify: list[Channel] = Field(default_factory=list)
     timings_note: Text = ""
 
 
-UNFOLDED = {
+UNFOLDED: dict[str, type[Section]] = {
     "power": PowerEntry,
     "cooling": CoolingEntry,
     "racks": RackEntry,

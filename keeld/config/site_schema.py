@@ -6,8 +6,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from keeld.config.fields import Between, Capacities, Filled, Id, Number, Positive, Ratio, Seconds, Section, Share, Text
-from keeld.config.fields import Whole, refuse, scalar_texts
+from keeld.config.fields import (
+    Between,
+    Capacities,
+    Filled,
+    Id,
+    Number,
+    Positive,
+    Ratio,
+    Seconds,
+    Section,
+    Share,
+    Text,
+    Whole,
+    refuse,
+    scalar_texts,
+)
 
 Redundancy = Literal["N", "N+1", "N+2", "2N", "2N+1"]
 DeviceKind = Literal["pdu", "meter", "ups", "miner", "accelerator", "cooling", "sensor"]
@@ -44,7 +58,7 @@ class PowerEntry(Section):
     breaker_kind: Literal["thermal_40c", "thermal_30c", "electronic"] = "electronic"
     ambient_c: Ambient | None = None
     efficiency: Ratio = 1.0
-    sources: dict[Id, SourceKeys] = {}
+    sources: dict[Id, SourceKeys] = Field(default_factory=dict)
 
 
 class CoolingEntry(Section):
@@ -85,7 +99,7 @@ class RackEntry(Section):
     kind: Literal["rack", "container", "tank"] = "rack"
     row: Filled | None = None
     state: Literal["mining", "emptying", "empty", "commissioning", "ai"] = "ai"
-    feeds: dict[str, Text] = {}
+    feeds: dict[str, Text] = Field(default_factory=dict)
     redundancy: Redundancy = "N"
     thermal_class: Literal["A1", "A2", "A3", "A4", "H1"] | None = None
     budget: BudgetKeys = BudgetKeys()
@@ -126,9 +140,9 @@ class DeviceEntry(Section):
     rack: Text | None = None
     at: Text | None = None
     feed: Text | None = None
-    cords: dict[str, CordKeys] = {}
+    cords: dict[str, CordKeys] = Field(default_factory=dict)
     psus_needed: Psus | None = None
-    measures: dict[str, Text] = {}
+    measures: dict[str, Text] = Field(default_factory=dict)
     nameplate_w: Annotated[Number, Field(gt=0, le=100_000_000)] | None = None
     via: Text | None = None
     identity: IdentityKeys = IdentityKeys()
@@ -137,5 +151,7 @@ class DeviceEntry(Section):
     timeout: Annotated[Seconds, AfterValidator(Between("50ms", "5m"))] | None = None
     username: Filled | None = None
     password_file: Filled | None = None
-    options: Annotated[dict[str, str], BeforeValidator(scalar_texts, json_schema_input_type=dict[str, Any])] = {}
+    options: Annotated[dict[str, str], BeforeValidator(scalar_texts, json_schema_input_type=dict[str, Any])] = Field(
+        default_factory=dict
+    )
     tenant: Filled | None = None

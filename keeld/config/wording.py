@@ -6,7 +6,9 @@ No message repeats a value that could be a secret: of unknown keys only the name
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import functools
+import heapq
+from collections.abc import Callable, Iterable
 from types import NoneType
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
@@ -16,58 +18,45 @@ from pydantic_core import ErrorDetails
 from keeld.config.service_schema import Channel, Document
 from keeld.text import clean
 
+_MOST_COMPARED = 60
+_MOST_SHOWN = 8
+_LONGEST = 80
+
 
 class Fault(NamedTuple):
-    """One validation error: whether it stands at the key or at the value, and its sentence."""
+    """One validation error as a sentence; it stands at the value, or `at_key` where the key itself is wrong."""
 
-    at_key: bool
     wrong: str
     remedy: str
+    at_key: bool = False
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Give the known word that was probably meant."""
-    candidates = list(known)
-    folded = {candidate.casefold(): candidate for candidate in candidates}
+@functools.lru_cache(maxsize=1024)
+def _nearest(word: str, known: frozenset[str]) -> str | None:
+    folded = {candidate.casefold(): candidate for candidate in known}
     if word.casefold() in folded:
         return folded[word.casefold()]
-    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    # Thousands of wrong references into thousands of names would take minutes; those that begin alike come first.
+    likely = heapq.nlargest(_MOST_COMPARED, sorted(known), key=lambda name: _shared_start(name, word))
+    close = difflib.get_close_matches(word, likely, n=1, cutoff=0.6)
     return close[0] if close else None
+
+
+def _shared_start(one: str, other: str) -> int:
+    return next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(other))
 
 
 def suggest(word: str, known: Iterable[str], *, what: str) -> str:
     """Write the remedy for an unknown word: the one that was meant, or what there is to choose from."""
-    candidates = sorted(known)
-    close = nearest(word, candidates)
+    candidates = frozenset(known)
+    close = _nearest(word[:_LONGEST], candidates)
     if close is not None:
         return f"did you mean `{close}`?"
     if not candidates:
         return f"there is no {what} yet: add one"
-    shown = ", ".join(candidates[:8])
-    return f"{what}s are {shown}" + (f" and {len(candidates) - 8} more" if len(candidates) > 8 else "")
-
-
-def explain(error: ErrorDetails) -> Fault:
-    """Say one of pydantic's errors in our words."""
-    path, context = error["loc"], error.get("ctx", {})
-    label, last = f"`{_label(path)}`", str(path[-1]) if path else ""
-    match error["type"]:
-        case "keeld":
-            return Fault(False, f"{label}: {context['wrong']}", context["remedy"])
-        case "missing":
-            return Fault(False, f"{label} is missing", f"add `{last}: ...`")
-        case "extra_forbidden":
-            return Fault(True, f"unknown key {label}", _nearest_key(path))
-        case "literal_error":
-            return Fault(False, f"{label}: {_given(error)} is not known here", _choices(error))
-        case "union_tag_not_found":
-            return Fault(False, "a channel without `kind`", f"add one of: kind: {', '.join(_kinds())}")
-        case "union_tag_invalid":
-            tag = str(context.get("tag", ""))
-            return Fault(False, f"unknown kind {clean(tag)!r}", suggest(tag, _kinds(), what="kind"))
-        case kind:
-            wrong, remedy = _KINDS.get(kind, ("is not what belongs here", "see the example in config/keeld.yaml"))
-            return Fault(False, f"{label} {wrong.format(**context)}", remedy)
+    shown = ", ".join(sorted(candidates)[:_MOST_SHOWN])
+    more = len(candidates) - _MOST_SHOWN
+    return f"there is {shown} and {more} more" if more > 0 else f"there is {shown}"
 
 
 def _label(path: tuple[int | str, ...]) -> str:
@@ -77,6 +66,59 @@ def _label(path: tuple[int | str, ...]) -> str:
     return "".join(words[-2:]) if isinstance(path[-1], int) else words[-1]
 
 
+def explain(error: ErrorDetails) -> Fault:
+    """Say one of pydantic's errors in our words."""
+    kind, path, context = error["type"], error["loc"], error.get("ctx", {})
+    label = f"`{_label(path)}`"
+    if kind in _SPECIAL:
+        return _SPECIAL[kind](error, label)
+    wrong, remedy = _KINDS.get(kind, ("is not what belongs here", "see the commented example keeld.yaml"))
+    return Fault(f"{label} {wrong.format(**context)}", remedy)
+
+
+def _own(error: ErrorDetails, label: str) -> Fault:
+    return Fault(f"{label}: {error['ctx']['wrong']}", error["ctx"]["remedy"])
+
+
+def _missing(error: ErrorDetails, label: str) -> Fault:
+    return Fault(f"{label} is missing", f"add `{error['loc'][-1]}: ...`")
+
+
+def _unknown_key(error: ErrorDetails, label: str) -> Fault:
+    return Fault(f"unknown key {label}", _nearest_key(error["loc"]), at_key=True)
+
+
+def _unknown_word(error: ErrorDetails, label: str) -> Fault:
+    value = error["input"]
+    given = repr(clean(value, 40)) if isinstance(value, str | int | float) else "this"
+    words = [word.strip("'") for word in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+    close = _nearest(str(value)[:_LONGEST], frozenset(words))
+    return Fault(
+        f"{label}: {given} is not known here", f"did you mean {close}?" if close else f"write {_either(words)}"
+    )
+
+
+def _no_kind(_error: ErrorDetails, _label: str) -> Fault:
+    return Fault("a channel without `kind`", f"add kind: {_either(_channel_kinds())}")
+
+
+def _unknown_kind(error: ErrorDetails, _label: str) -> Fault:
+    tag = str(error["ctx"]["tag"])
+    return Fault(f"unknown kind {clean(tag, 40)!r}", suggest(tag, _channel_kinds(), what="kind"))
+
+
+def _either(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+_SPECIAL: dict[str, Callable[[ErrorDetails, str], Fault]] = {
+    "keeld": _own,
+    "missing": _missing,
+    "extra_forbidden": _unknown_key,
+    "literal_error": _unknown_word,
+    "union_tag_not_found": _no_kind,
+    "union_tag_invalid": _unknown_kind,
+}
 _FIGURE = "write a figure within it; the key's name carries the unit"
 _MAPPING = ("must be a mapping", "write key: value pairs below it")
 _KINDS = {
@@ -94,18 +136,7 @@ _KINDS = {
 }
 
 
-def _given(error: ErrorDetails) -> str:
-    value = error.get("input")
-    return repr(clean(value, 40)) if isinstance(value, str | int | float) else "this"
-
-
-def _choices(error: ErrorDetails) -> str:
-    words = [word.strip("'") for word in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-    close = nearest(str(error.get("input")), words)
-    return f"did you mean {close}?" if close else f"write one of {', '.join(words)}"
-
-
-def _kinds() -> list[str]:
+def _channel_kinds() -> list[str]:
     return [
         word for model in get_args(get_args(Channel)[0]) for word in get_args(model.model_fields["kind"].annotation)
     ]
