@@ -24,6 +24,8 @@ _TOKEN = re.compile(r'"(?:[^"\\]++|\\.|\\$)*+"?|\}\s*+\{|\[\s*+,|,\s*+(?=[}\]])|
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _NUMBER = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z/%]*)\s*(?:\([^)]*\))?\s*")
 
+_PLAIN = frozenset({int, float})
+
 
 class Span(NamedTuple):
     """Where a quantity can lie, in the unit of the answer; a value outside was not measured."""
@@ -100,9 +102,12 @@ def _number_in(text: str, unit: str) -> float | None:
 
 
 def measured(value: object, span: Span, unit: str = "") -> float | None:
-    """Give the number in `value` if it lies within `span`, else None."""
+    """Give the number in `value` if it lies within `span`, else None; the spans are finite, so it is too."""
+    lowest, highest = span
+    if type(value) in _PLAIN:
+        return float(value) if lowest <= value <= highest else None  # type: ignore[operator,arg-type]  # a plain number
     found = number(value, unit)
-    return found if found is not None and span.lo <= found <= span.hi else None
+    return found if found is not None and lowest <= found <= highest else None
 
 
 def first_measured(fields: Mapping[str, Any], keys: tuple[str, ...], span: Span, unit: str = "") -> float | None:

@@ -268,14 +268,26 @@ def _hottest_of(body: Mapping[str, Any], keys: tuple[str, ...]) -> float | None:
 
 def hottest_joined(value: object) -> float | None:
     """Give the highest present temperature of `"78-50-69-70"`, of a list, or of a number, in °C."""
-    if isinstance(value, str) and "-" in value and len(value) <= _LONGEST_JOINED:
-        sensors: list[Any] = _JOINED_NUMBER.findall(value)
-    elif isinstance(value, list):
-        sensors = value[:MOST_ROWS]
-    else:
-        sensors = [value]
+    if isinstance(value, str) and "-" in value:
+        return _hottest_in(value)
+    sensors = value[:MOST_ROWS] if isinstance(value, list) else [value]
     present = [degrees for sensor in sensors if (degrees := measured(sensor, _PRESENT_TEMPERATURE)) is not None]
     return max(present, default=None)
+
+
+def _hottest_in(joined: str) -> float | None:
+    if len(joined) > _LONGEST_JOINED:
+        return None
+    bare = joined.replace("-", "")
+    # Mostly plain digits with one dash between; a dash more is a minus sign, and a broken sensor is a letter.
+    is_plain = bare.isdigit() and bare.isascii() and "--" not in joined and joined[0] != "-" != joined[-1]
+    lowest, highest = _PRESENT_TEMPERATURE
+    hottest = 0.0
+    for digits in joined.split("-") if is_plain else _JOINED_NUMBER.findall(joined):
+        degrees = float(digits)
+        if hottest < degrees <= highest:
+            hottest = degrees
+    return hottest if hottest >= lowest else None
 
 
 def _read_chain_list(body: Mapping[str, Any], trust: _Trust, readings: list[Reading]) -> None:
