@@ -55,11 +55,13 @@ class Store:
         self._lines = 0
         self._subscription: Subscription | None = None
         self._backlog_age_s = 0.0
+        self._is_open = False
 
     async def open(self) -> None:
         """Take the spool's directory; raise ConfigError when it is not ours to use."""
         if self._deliveries:
             await self._desk.call(self._spool.open, time.monotonic())
+            self._is_open = True
 
     def offer_transition(self, move: Transition) -> None:
         """Take one transition; it is acknowledged with the batches of its second."""
@@ -86,7 +88,8 @@ class Store:
 
     async def close(self) -> None:
         """Spool what has been taken so far, and let the directory go; bounded, the backlog waits for the next start."""
-        if self._deliveries:
+        if self._is_open:
+            self._is_open = False
             if self._subscription is not None:
                 while len(self._subscription):
                     self._encode(await self._subscription.take(_BATCHES_AT_ONCE))

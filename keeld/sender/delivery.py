@@ -12,6 +12,7 @@ What a reply means is decided in `sinks.reply`; here is what is done about it:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import random
 import time
@@ -66,7 +67,8 @@ class Desk:
 
     def leave(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Have it run there, without waiting."""
-        self._thread.submit(function, *args, **kwargs)
+        with contextlib.suppress(RuntimeError):  # closed: the next start finds the files as they are
+            self._thread.submit(function, *args, **kwargs)
 
     def close(self) -> None:
         """Take no more calls; those that were taken are finished."""
