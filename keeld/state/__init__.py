@@ -13,7 +13,7 @@ import collections
 import concurrent.futures
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -36,6 +36,17 @@ _PENDING_MOST = 10_000
 """Transitions kept in memory while the disk is unwritable; the oldest are dropped first and counted."""
 _WAITING_MOST = 10_000
 """Messages that may wait for one channel; the oldest are dropped first, counted and logged."""
+
+
+class Kept(Protocol):
+    """An alarm as `watch` wants to have it back after a restart."""
+
+    @property
+    def key(self) -> str:
+        """The alarm's key."""
+
+    def dump(self) -> bytes:
+        """Give the alarm as bytes."""
 
 
 class State:
@@ -70,7 +81,7 @@ class State:
 
     @property
     def alarms(self) -> Mapping[str, bytes]:
-        """The last committed snapshot: alarm key to what `watch` wants to have back."""
+        """The last committed snapshot: alarm key to what `dump` gave."""
         return self._alarms
 
     @property
@@ -85,7 +96,7 @@ class State:
     async def commit(
         self,
         transitions: Sequence[Transition],
-        alarms: Mapping[str, bytes],
+        alarms: Iterable[Kept],
         *,
         channels: Iterable[ChannelSettings] = (),
     ) -> None:
@@ -98,7 +109,7 @@ class State:
         for move in transitions:
             self._record(move)
             messages += self._address(move, wanted)
-        self._alarms = dict(alarms)
+        self._alarms = {alarm.key: alarm.dump() for alarm in alarms}
         self._outbox.update((outgoing.id, outgoing) for outgoing in messages)
         await self._save()
         self._release(messages)
@@ -157,7 +168,6 @@ class State:
             self._pending.popleft()
             self.dropped += 1
         self._pending.append((self._count, move))
-        self._health.transitions[move.after] += 1
         _log.info(
             "alarm moved",
             key=move.key,

@@ -61,7 +61,7 @@ async def test_a_committed_transition_reaches_its_channel_at_once(receiver, stat
     notifier = Notifier(state, [hook("hook", receiver.url)], health, site="dal1")
     async with run(notifier.run()):
         began = time.monotonic()
-        await state.commit([fresh()], {}, channels=notifier.channels)
+        await state.commit([fresh()], [], channels=notifier.channels)
         notifier.wake()
         await drained()
         assert time.monotonic() - began < 0.25
@@ -79,7 +79,7 @@ async def test_order_is_kept_for_each_alarm_through_failures(receiver, state, he
         fresh(1, notice=Notice.RESOLVE, after=AlertState.OK),
     ]
     async with run(notifier.run()):
-        await state.commit(moves, {}, channels=notifier.channels)
+        await state.commit(moves, [], channels=notifier.channels)
         notifier.wake()
         await drained()
     await notifier.close()
@@ -93,7 +93,7 @@ async def test_order_is_kept_for_each_alarm_through_failures(receiver, state, he
 async def test_the_most_severe_goes_first(receiver, state, health, fresh, run, drained):
     notifier = Notifier(state, [hook("hook", receiver.url)], health, site="dal1")
     moves = [fresh(1, severity=Severity.INFO), fresh(2, severity=Severity.WARNING), fresh(3), fresh(4)]
-    await state.commit(moves, {}, channels=notifier.channels)
+    await state.commit(moves, [], channels=notifier.channels)
     async with run(notifier.run()):
         await drained()
     await notifier.close()
@@ -117,7 +117,7 @@ async def test_a_hanging_channel_delays_no_other(receiver, state, health, fresh,
     base = f"http://127.0.0.1:{runner.addresses[0][1]}"
     notifier = Notifier(state, [hook("slow", f"{base}/slow"), hook("quick", f"{base}/quick")], health, site="d")
     async with run(notifier.run()):
-        await state.commit([fresh(n) for n in range(5)], {}, channels=notifier.channels)
+        await state.commit([fresh(n) for n in range(5)], [], channels=notifier.channels)
         notifier.wake()
         await receiver.count(5, deadline_s=1.0)
         assert state.queued == {"slow": 5}
@@ -133,7 +133,7 @@ async def test_a_message_the_receiver_refuses_holds_up_nobody_but_its_alarm(rece
     notifier = Notifier(state, [hook("hook", receiver.url)], health, site="dal1")
     with structlog.testing.capture_logs() as logs:
         async with run(notifier.run()):
-            await state.commit([fresh(1), fresh(2), fresh(3)], {}, channels=notifier.channels)
+            await state.commit([fresh(1), fresh(2), fresh(3)], [], channels=notifier.channels)
             notifier.wake()
             await receiver.count(6)
         await notifier.close()
@@ -152,10 +152,10 @@ async def test_news_pass_a_message_that_always_fails(receiver, state, health, fr
     receiver.always = broken
     notifier = Notifier(state, [hook("hook", receiver.url)], health, site="dal1")
     async with run(notifier.run()):
-        await state.commit([fresh(1)], {}, channels=notifier.channels)
+        await state.commit([fresh(1)], [], channels=notifier.channels)
         notifier.wake()
         await receiver.count(1)
-        await state.commit([fresh(2)], {}, channels=notifier.channels)
+        await state.commit([fresh(2)], [], channels=notifier.channels)
         notifier.wake()
         await until(lambda: health.notifications["hook"] == 1)
     await notifier.close()
@@ -166,7 +166,7 @@ async def test_an_outage_is_two_log_lines_and_retries_are_spaced(receiver, state
     notifier = Notifier(state, [hook("hook", receiver.url)], health, site="dal1")
     with structlog.testing.capture_logs() as logs:
         async with run(notifier.run()):
-            await state.commit([fresh(1)], {}, channels=notifier.channels)
+            await state.commit([fresh(1)], [], channels=notifier.channels)
             notifier.wake()
             await receiver.count(1)
             await asyncio.sleep(0)
@@ -181,7 +181,7 @@ async def test_an_outage_is_two_log_lines_and_retries_are_spaced(receiver, state
 async def test_a_closed_receiver_is_named_while_it_is_away(state, health, fresh, run, until):
     notifier = Notifier(state, [hook("hook", "http://127.0.0.1:1/k3y")], health, site="dal1")
     async with run(notifier.run()):
-        await state.commit([fresh(1)], {}, channels=notifier.channels)
+        await state.commit([fresh(1)], [], channels=notifier.channels)
         notifier.wake()
         await until(lambda: notifier.failing)
     await notifier.close()
@@ -193,11 +193,11 @@ async def test_retry_after_is_kept_and_capped(receiver, state, health, fresh, ru
     receiver.answers = [(429, {"Retry-After": "86400"})]
     notifier = Notifier(state, [hook("hook", receiver.url)], health, site="dal1")
     async with run(notifier.run()):
-        await state.commit([fresh(1)], {}, channels=notifier.channels)
+        await state.commit([fresh(1)], [], channels=notifier.channels)
         notifier.wake()
         await receiver.count(1)
         began = time.monotonic()
-        await state.commit([fresh(2)], {}, channels=notifier.channels)
+        await state.commit([fresh(2)], [], channels=notifier.channels)
         notifier.wake()
         await drained()
         assert 0.3 < time.monotonic() - began < 2
@@ -209,7 +209,7 @@ async def test_old_messages_die_with_a_line(receiver, state, health, move, run, 
     notifier = Notifier(state, [hook("hook", receiver.url)], health, site="dal1")
     with structlog.testing.capture_logs() as logs:
         async with run(notifier.run()):
-            await state.commit([move(1, time_ns=time.time_ns() - 4 * 86400 * 10**9)], {}, channels=notifier.channels)
+            await state.commit([move(1, time_ns=time.time_ns() - 4 * 86400 * 10**9)], [], channels=notifier.channels)
             notifier.wake()
             await drained()
         await notifier.close()
@@ -230,7 +230,7 @@ async def test_a_restart_repeats_with_the_same_id_and_loses_nothing(receiver, tm
     notifier = Notifier(state, [hook("hook", receiver.url)], health, site="dal1")
     async with run(state.run()):
         async with run(notifier.run()):
-            await state.commit([fresh(1), fresh(2)], {}, channels=notifier.channels)
+            await state.commit([fresh(1), fresh(2)], [], channels=notifier.channels)
             notifier.wake()
             await receiver.count(1)
         await notifier.close()
@@ -247,7 +247,7 @@ async def test_a_restart_repeats_with_the_same_id_and_loses_nothing(receiver, tm
 
 
 async def test_messages_of_a_channel_that_is_gone_are_dropped_with_a_line(state, health, fresh, run):
-    await state.commit([fresh(1), fresh(2)], {}, channels=[hook("gone", "http://127.0.0.1:1/")])
+    await state.commit([fresh(1), fresh(2)], [], channels=[hook("gone", "http://127.0.0.1:1/")])
     notifier = Notifier(state, [], health, site="dal1")
     with structlog.testing.capture_logs() as logs:
         await notifier.run()
@@ -269,7 +269,7 @@ async def test_no_message_of_many_is_lost_by_a_flaky_receiver(receiver, state, h
     receiver.answers = [500 if n % 3 == 0 else 204 for n in range(150)]
     notifier = Notifier(state, [hook("hook", receiver.url)], health, site="dal1")
     async with run(notifier.run()):
-        await state.commit([fresh(n) for n in range(100)], {}, channels=notifier.channels)
+        await state.commit([fresh(n) for n in range(100)], [], channels=notifier.channels)
         notifier.wake()
         await drained(20)
     await notifier.close()
@@ -297,7 +297,7 @@ async def test_a_channel_that_forgets_its_deadline_is_cut(state, health, fresh, 
     monkeypatch.setattr(outbox, "open_channel", lambda settings, site: Stuck())
     notifier = Notifier(state, [hook("hook", "http://h/")], health, site="dal1")
     async with run(notifier.run()):
-        await state.commit([fresh(1)], {}, channels=notifier.channels)
+        await state.commit([fresh(1)], [], channels=notifier.channels)
         notifier.wake()
         await until(lambda: health.notification_failures["hook"] >= 3)
     assert notifier.failing == {"hook": "no answer within 0.05 s"}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import structlog
@@ -24,7 +25,7 @@ from keeld.state.database import Database
 async def test_all_of_a_commit_is_there_after_a_restart(db, opened, move, channels):
     alarms = {"lab:rack_density_power:rack:r01": b'{"state": "firing"}'}
     async with opened(db) as state:
-        await state.commit([move(1), move(2, notice=None)], alarms, channels=channels)
+        await state.commit([move(1), move(2, notice=None)], kept(alarms), channels=channels)
     async with opened(db) as state:
         assert dict(state.alarms) == alarms
         assert state.queued == {"all": 1, "pager": 1}
@@ -34,7 +35,7 @@ async def test_all_of_a_commit_is_there_after_a_restart(db, opened, move, channe
 
 async def test_commit_returns_only_when_it_is_on_the_disk(db, opened, move, channels):
     async with opened(db) as state:
-        await state.commit([move()], {"k": b"v"}, channels=channels)
+        await state.commit([move()], kept({"k": b"v"}), channels=channels)
         with sqlite3.connect(f"file:{db}?mode=ro", uri=True) as reader:
             counts = [
                 reader.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("transition", "alarm", "outbox")
@@ -52,15 +53,15 @@ async def test_file_is_flushed_at_each_commit(db, opened):
 
 async def test_snapshot_is_the_whole_of_it(db, opened):
     async with opened(db) as state:
-        await state.commit([], {"a": b"1", "b": b"1"})
-        await state.commit([], {"b": b"2"})
+        await state.commit([], kept({"a": b"1", "b": b"1"}))
+        await state.commit([], kept({"b": b"2"}))
     async with opened(db) as state:
         assert dict(state.alarms) == {"b": b"2"}
 
 
 async def test_settled_messages_do_not_come_back(db, opened, move, channels):
     async with opened(db) as state:
-        await state.commit([move(1), move(2)], {}, channels=channels)
+        await state.commit([move(1), move(2)], (), channels=channels)
         await state.settle(state.waiting("all")[0])
     async with opened(db) as state:
         assert [m.transition.key[-3:] for m in state.waiting("all")] == ["r02"]
@@ -70,40 +71,40 @@ async def test_settled_messages_do_not_come_back(db, opened, move, channels):
 async def test_order_of_messages_survives(db, opened, move, channels):
     async with opened(db) as state:
         for number in (3, 1, 2):
-            await state.commit([move(number)], {}, channels=channels)
+            await state.commit([move(number)], (), channels=channels)
     async with opened(db) as state:
         assert [m.transition.alert_id for m in state.waiting("all")] == ["a3", "a1", "a2"]
 
 
 async def test_a_message_keeps_its_id_over_restarts_and_differs_between_channels(db, opened, move, channels):
     async with opened(db) as state:
-        await state.commit([move()], {}, channels=channels)
+        await state.commit([move()], (), channels=channels)
         before = {m.id for name in ("all", "pager") for m in state.waiting(name)}
     async with opened(db) as state:
         assert {m.id for name in ("all", "pager") for m in state.waiting(name)} == before
-        await state.commit([move()], {}, channels=channels)
+        await state.commit([move()], (), channels=channels)
         assert state.queued == {"all": 1, "pager": 1}
     assert len(before) == 2
 
 
 async def test_a_channel_hears_the_end_of_what_it_heard_and_of_nothing_else(db, opened, move, channels):
     async with opened(db) as state:
-        await state.commit([move(1, severity=Severity.WARNING)], {}, channels=channels)
+        await state.commit([move(1, severity=Severity.WARNING)], (), channels=channels)
         assert state.queued == {"all": 1}
     async with opened(db) as state:
-        await state.commit([move(1, time_ns=7, notice=Notice.ESCALATE)], {}, channels=channels)
+        await state.commit([move(1, time_ns=7, notice=Notice.ESCALATE)], (), channels=channels)
         assert state.waiting("pager")[0].notice is Notice.TRIGGER
         assert state.waiting("all")[1].notice is Notice.ESCALATE
         end = move(1, time_ns=8, notice=Notice.RESOLVE, after=AlertState.OK, severity=Severity.WARNING)
-        await state.commit([end], {}, channels=channels)
+        await state.commit([end], (), channels=channels)
         assert state.waiting("pager")[-1].notice is Notice.RESOLVE
-        await state.commit([move(2, time_ns=9, notice=Notice.RESOLVE, after=AlertState.OK)], {}, channels=channels)
+        await state.commit([move(2, time_ns=9, notice=Notice.RESOLVE, after=AlertState.OK)], (), channels=channels)
         assert state.queued == {"all": 3, "pager": 2}
 
 
 async def test_transitions_since(db, opened, move):
     async with opened(db) as state:
-        await state.commit([move(number) for number in range(10)], {})
+        await state.commit([move(number) for number in range(10)], ())
         since = move(7).time_ns
         assert [m.alert_id for m in await state.transitions(2)] == ["a9", "a8"]
         assert [m.alert_id for m in await state.transitions(100, since)] == ["a9", "a8", "a7"]
@@ -119,7 +120,7 @@ async def test_a_damaged_file_is_set_aside_with_one_line(db, opened, move, damag
     with structlog.testing.capture_logs() as logs:
         async with opened(db) as state:
             assert not state.trouble
-            await state.commit([move()], {"k": b"v"})
+            await state.commit([move()], kept({"k": b"v"}))
             assert await state.transitions() == [move()]
     assert [line["event"] for line in logs if line["log_level"] == "error"] in (
         ["state file damaged", "state not on disk"],
@@ -130,13 +131,13 @@ async def test_a_damaged_file_is_set_aside_with_one_line(db, opened, move, damag
 
 async def test_damage_in_the_middle_is_found_and_memory_is_written_anew(db, opened, move, channels):
     async with opened(db) as state:
-        await state.commit([move(n) for n in range(300)], {"k": b"v"}, channels=channels)
+        await state.commit([move(n) for n in range(300)], kept({"k": b"v"}), channels=channels)
     whole = bytearray(db.read_bytes())
     whole[8192:40960] = os.urandom(32768)
     db.write_bytes(whole)
     async with opened(db) as state:
         assert not state.trouble
-        await state.commit([move(1)], {"k": b"w"}, channels=channels)
+        await state.commit([move(1)], kept({"k": b"w"}), channels=channels)
     async with opened(db) as state:
         assert dict(state.alarms) == {"k": b"w"}
 
@@ -172,10 +173,10 @@ async def test_a_full_disk_costs_one_line_and_heals(small_disk, opened, move, ch
     db = small_disk / "state.db"
     with structlog.testing.capture_logs() as logs:
         async with opened(db) as state:
-            await state.commit([move(1)], {"k": b"1"}, channels=channels)
+            await state.commit([move(1)], kept({"k": b"1"}), channels=channels)
             fill(small_disk)
             for number in range(2, 40):
-                await state.commit([move(number, text="x" * 4000)], {"k": b"%d" % number}, channels=channels)
+                await state.commit([move(number, text="x" * 4000)], kept({"k": b"%d" % number}), channels=channels)
             assert state.trouble
             assert state.queued == {"all": 39, "pager": 39}
             assert len(await state.transitions()) == 39
@@ -196,12 +197,12 @@ async def test_a_start_on_a_full_disk_forgets_nothing(small_disk, opened, move, 
     monkeypatch.setattr(keeld.state, "_RETRY_S", 0.05)
     db = small_disk / "state.db"
     async with opened(db) as state:
-        await state.commit([move(1)], {"k": b"1"}, channels=channels)
+        await state.commit([move(1)], kept({"k": b"1"}), channels=channels)
     fill(small_disk)
     async with opened(db) as state:
         assert state.trouble
         assert dict(state.alarms) == {"k": b"1"}
-        await state.commit([move(2)], {"k": b"2"}, channels=channels)
+        await state.commit([move(2)], kept({"k": b"2"}), channels=channels)
         (small_disk / "filler").unlink()
         await healed(state)
     async with opened(db) as state:
@@ -215,7 +216,7 @@ async def test_a_folder_that_comes_late_is_used(tmp_path, opened, move, monkeypa
     db = tmp_path / "late" / "state.db"
     async with opened(db) as state:
         assert state.trouble
-        await state.commit([move()], {"k": b"v"})
+        await state.commit([move()], kept({"k": b"v"}))
         db.parent.mkdir()
         await healed(state)
     async with opened(db) as state:
@@ -226,10 +227,10 @@ async def test_a_folder_that_comes_late_is_used(tmp_path, opened, move, monkeypa
 async def test_a_removed_file_is_written_anew(db, opened, move, channels, monkeypatch):
     monkeypatch.setattr(keeld.state, "_RETRY_S", 0.05)
     async with opened(db) as state:
-        await state.commit([move(1)], {"k": b"v", "l": b"w"}, channels=channels)
+        await state.commit([move(1)], kept({"k": b"v", "l": b"w"}), channels=channels)
         for file in db.parent.glob("state.db*"):
             file.unlink()
-        await state.commit([move(2)], {"k": b"v"}, channels=channels)
+        await state.commit([move(2)], kept({"k": b"v"}), channels=channels)
         await healed(state)
     async with opened(db) as state:
         assert dict(state.alarms) == {"k": b"v"}
@@ -249,9 +250,9 @@ async def test_a_hanging_disk_delays_a_message_no_longer_than_its_patience(db, o
 
         monkeypatch.setattr(state._database, "apply", apply)
         monkeypatch.setattr(state, "_in_thread", stuck)
-        await state.commit([move(1)], {}, channels=channels)
+        await state.commit([move(1)], (), channels=channels)
         assert "not answered" in state.trouble
-        await state.commit([move(2)], {}, channels=channels)
+        await state.commit([move(2)], (), channels=channels)
         assert len(state.waiting("all")) == 2
         hang.set()
         await healed(state)
@@ -262,7 +263,7 @@ async def test_memory_is_bounded_while_the_disk_is_away(tmp_path, opened, move, 
     monkeypatch.setattr(keeld.state, "_WAITING_MOST", 5)
     with structlog.testing.capture_logs() as logs:
         async with opened(tmp_path / "nowhere" / "state.db") as state:
-            await state.commit([move(number) for number in range(30)], {}, channels=channels)
+            await state.commit([move(number) for number in range(30)], (), channels=channels)
             assert state.dropped == 20
             assert [m.transition.alert_id for m in state.waiting("pager")] == ["a25", "a26", "a27", "a28", "a29"]
             assert len(state._outbox) == 10
@@ -308,6 +309,13 @@ def test_nothing_committed_is_lost_by_kill(tmp_path):
         from keeld.model import AlertState, Notice, Severity, Transition
         from keeld.settings import ChannelSettings
         from keeld.state import State
+        from typing import NamedTuple
+
+        class Kept(NamedTuple):
+            key: str
+            blob: bytes
+            def dump(self):
+                return self.blob
 
         async def main():
             state = State(Path(sys.argv[1]))
@@ -317,7 +325,7 @@ def test_nothing_committed_is_lost_by_kill(tmp_path):
                 move = Transition(key=f"k{number}", alert_id=str(number), rule="r", target_kind="rack", target_id="r",
                     before=AlertState.PENDING, after=AlertState.FIRING, severity=Severity.CRITICAL,
                     notice=Notice.TRIGGER, time_ns=number)
-                await state.commit([move], {"last": str(number).encode()},
+                await state.commit([move], [Kept("last", str(number).encode())],
                     channels=[ChannelSettings(kind="webhook", name="w")])
                 sys.stderr.write(f"{number}\\n")
                 sys.stderr.flush()
@@ -343,6 +351,18 @@ def test_nothing_committed_is_lost_by_kill(tmp_path):
         assert int(contents.alarms["last"]) in (said, said + 1)
         assert {int(m.transition.alert_id) for m in contents.outbox} == moves
         said = int(contents.alarms["last"])
+
+
+class Alarm(NamedTuple):
+    key: str
+    blob: bytes
+
+    def dump(self) -> bytes:
+        return self.blob
+
+
+def kept(blobs: dict[str, bytes]) -> list[Alarm]:
+    return [Alarm(*item) for item in blobs.items()]
 
 
 def fill(place: Path) -> None:
