@@ -60,7 +60,9 @@ def saying(*chunks: bytes, pause_s: float = 0.0, then: str = "close") -> Any:
         ((b'{"a":[{"b":1}{"c":2}]}\n',), "stay"),
     ],
 )
-async def test_an_answer_ends_at_nul_or_complete_line_or_close(miner: Any, chunks: tuple[bytes, ...], then: str) -> None:
+async def test_an_answer_ends_at_nul_or_complete_line_or_close(
+    miner: Any, chunks: tuple[bytes, ...], then: str
+) -> None:
     miner.talk = saying(*chunks, pause_s=0.001, then=then)
     began_s = time.monotonic()
     answer = await link_to(miner).ask(Ask.STATS)
