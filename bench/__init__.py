@@ -1,0 +1,1 @@
+"""The benchmark: what keeld costs, beside a bare loop doing the same exchange in the same run."""

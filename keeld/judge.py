@@ -1,0 +1,90 @@
+"""Bring `watch` to life: feed it every batch, wake it when it asks, and keep and hand on what it finds.
+
+`watch` is called in line, on the event loop and before anything is stored: an alarm waits for no disk and no network.
+A transition is committed together with its messages and only then sent; transitions are committed in their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import time
+from collections.abc import Callable, Sequence
+
+from keeld.fanout import Fanout
+from keeld.health import Health
+from keeld.live import Live
+from keeld.model import Batch, Moment, Transition
+from keeld.settings import ChannelSettings
+from keeld.state import State
+from keeld.watch import Watch
+
+_LONGEST_SLEEP_S = 0.25
+"""A batch may bring the next wake nearer; looking this often costs nothing and needs no signal."""
+
+
+def moment_now() -> Moment:
+    """Read both clocks."""
+    return Moment(time.time_ns(), time.monotonic_ns())
+
+
+class Judge:
+    """The one place where batches meet the rules."""
+
+    def __init__(self, watch: Watch, state: State, fanout: Fanout, live: Live, health: Health) -> None:
+        self.watch = watch
+        self.channels: Sequence[ChannelSettings] = ()
+        self.on_committed: Callable[[Sequence[Transition]], None] = lambda _: None
+        self._state = state
+        self._fanout = fanout
+        self._live = live
+        self._health = health
+        self._moves: collections.deque[Transition] = collections.deque()
+        self._moved = asyncio.Event()
+
+    def take(self, batch: Batch) -> None:
+        """Take a batch from a poller: it becomes visible, is judged, and goes to every subscriber."""
+        self._live.record(batch)
+        self._fanout.publish(batch)
+        now = moment_now()
+        self._health.progress["poll"] = now.mono_ns
+        self.note(self.watch.feed(batch, now))
+
+    async def run(self) -> None:
+        """Wake `watch` at its times, for ever."""
+        while True:
+            wait_s = (self.watch.next_wake() - time.monotonic_ns()) / 1e9
+            await asyncio.sleep(min(_LONGEST_SLEEP_S, max(0.0, wait_s)))
+            now = moment_now()
+            self._health.progress["judge"] = now.mono_ns
+            if self.watch.next_wake() > now.mono_ns:
+                continue
+            outcome = self.watch.tick(now)
+            self.note(outcome.transitions)
+            for batch in outcome.batches:
+                self._fanout.publish(batch)
+
+    async def run_commits(self) -> None:
+        """Commit what has moved, in order, for ever."""
+        while True:
+            await self._moved.wait()
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Make what has moved durable and let the channels have their messages."""
+        self._moved.clear()
+        moves = tuple(self._moves)
+        self._moves.clear()
+        if not moves:
+            return
+        await self._state.commit(moves, self.watch.snapshot(), channels=self.channels)
+        self.on_committed(moves)
+
+    def note(self, moves: Sequence[Transition]) -> None:
+        """Take transitions, in order; a reload that withdrew targets brings its own."""
+        if not moves:
+            return
+        for move in moves:
+            self._health.transitions[str(move.after)] += 1
+        self._moves.extend(moves)
+        self._moved.set()
