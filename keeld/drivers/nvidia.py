@@ -45,8 +45,10 @@ GRAVE_XIDS = frozenset({48, 62, 64, 74, 79, 95, 119, 120, 140})
 
 
 class Row(NamedTuple):
-    """One metric: `keys` by preference, the first that the GPU can tell counts. `per` raw units are one of the metric's, which
-    `least` and `most` are in."""
+    """One metric: of `keys` the first that the GPU can tell counts.
+
+    `per` raw units make one of the metric's own, in which `least` and `most` are.
+    """
 
     metric: Metric
     keys: tuple[str, ...]

@@ -84,7 +84,10 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self.ended_s = time.monotonic()
         if self._timer:
             self._timer.cancel()
-        code = self._transport.get_returncode() if self._transport else None
+        code = None
+        if self._transport:
+            code = self._transport.get_returncode()
+            self._transport.close()
         self.obituary = self.obituary or PollError(Outage.UNREACHABLE, _cause_of_death(code, self._words))
         self._changed.set()
 
@@ -184,6 +187,8 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 def _cause_of_death(code: int | None, words: bytes) -> str:
     """Say how a process ended that did not say so itself, with the last line it wrote to stderr."""
+    if code in {-signal.SIGKILL, -signal.SIGTERM}:
+        return f"worker was ended from outside by {signal.Signals(-code).name}"
     end = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
     last = words.strip().rpartition(b"\n")[2]
     said = clean(last.decode(errors="replace"), _MOST_DETAIL)

@@ -174,7 +174,8 @@ class Node:
             except GpuFailed as failure:
                 self._nameless[index] = failure.code
         for bus in self._gpus.keys() - listed:
-            self._gpus[bus].failed = self._gpus[bus].failed or _LOST
+            gone = self._gpus[bus]
+            gone.handle, gone.failed = None, gone.failed or _LOST
 
     def counted(self) -> int:
         """Ask how many GPUs the driver lists. Raises Fatal."""
@@ -193,7 +194,7 @@ class Node:
             raise GpuFailed(error.value) from None
         bus = f"{pci.domain & 0xFFFFFFFF:08X}:{pci.bus & 0xFF:02X}:{pci.device & 0xFF:02X}"
         gpu = self._gpus.setdefault(bus, Gpu(bus, failed=_LOST))
-        if gpu.handle is None or gpu.failed:
+        if gpu.handle is None or gpu.failed or address_of(gpu.handle) != address_of(handle):
             self._adopt(gpu, handle)
         return bus
 
