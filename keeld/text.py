@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import unicodedata
+from datetime import UTC, datetime
 
 _MOST = 64
 
@@ -31,5 +31,5 @@ def _safe(character: str) -> str:
 def rfc3339(time_ns: int) -> str:
     """Give a wall-clock time in UTC with milliseconds: `2026-11-22T17:14:45.123Z`."""
     seconds, rest_ns = divmod(time_ns, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // 1_000_000:03}Z"
