@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,24 +43,23 @@ class Session:
     profile: Profile
     terms: Terms
     connection: int = -1
-    trusted_until_s: float = 0.0
+    learned_s: float = -math.inf
+    """When it began to learn what the device refuses, on the loop's clock."""
     trust_s: float = _SHORTEST_TRUST_S
     is_first_poll: bool = True
     counts: tuple[int, ...] | None = None
     agendas: dict[Group, Agenda] = field(default_factory=dict)
 
     def renew(self, connection: int, now_s: float) -> None:
-        """Forget what was learned when it is too old, or older than a minute and from another connection."""
-        is_new = connection != self.connection
-        if is_new and now_s >= self.trusted_until_s - self.trust_s + _SHORTEST_TRUST_S:
+        """Forget what was learned once it is too old, and after a minute already when there is a new connection."""
+        is_new, self.connection = connection != self.connection, connection
+        if is_new and now_s - self.learned_s >= _SHORTEST_TRUST_S:
             self.trust_s, self.is_first_poll, self.counts = _SHORTEST_TRUST_S, True, None
-        elif now_s >= self.trusted_until_s:
+        elif now_s - self.learned_s >= self.trust_s:
             self.trust_s = min(self.trust_s * 2, _LONGEST_TRUST_S)
         else:
-            self.connection = connection
             return
-        self.connection = connection
-        self.trusted_until_s = now_s + self.trust_s
+        self.learned_s = now_s
         self.agendas.clear()
 
     def agenda(self, group: Group) -> Agenda:
@@ -69,9 +69,10 @@ class Session:
         return self.agendas[group]
 
     def settle(self, group: Group) -> None:
-        """Forget refusals that prove nothing: those of a connection's first poll, when the device may still be starting.
+        """Forget refusals that prove nothing.
 
-        A group that was refused as a whole is asked for again too, or nobody would notice that it is back.
+        In the first poll of a connection the device may still be starting. A group that was refused as a whole is asked
+        for again, or nobody would notice that it is back.
         """
         if group is Group.FAST and self.is_first_poll:
             self.is_first_poll = False

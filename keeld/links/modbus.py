@@ -43,7 +43,7 @@ _UNIT_DOWN = {4: "device failure", 0x0A: "gateway path unavailable", 0x0B: "no r
 _BUSY = frozenset({5, 6})
 
 
-class RegisterRefused(PollError):
+class RegisterRefused(PollError):  # noqa: N818 - a device's answer, not a failure of the link
     """The device does not give these registers; `code` is the Modbus exception: 1, 2 or 3."""
 
     def __init__(self, code: int, detail: str) -> None:
@@ -262,6 +262,7 @@ class _Connection:
     def drop(self) -> None:
         """End the connection at once; nothing that is still on its way is read."""
         self._is_over = True
+        self._fail(_HungUpError())
         transport = self._manager.transport
         if isinstance(transport, asyncio.Transport):
             transport.abort()  # close() would wait for a peer that takes nothing any more

@@ -21,6 +21,7 @@ from pymodbus.pdu import DecodePDU, ModbusPDU
 READ_FUNCTIONS = frozenset({1, 2, 3, 4})
 """Coils, discrete inputs, holding registers, input registers. No other function leaves keeld."""
 BIT_FUNCTIONS = frozenset({1, 2})
+LAST_UNIT = 0xFF
 MOST_BITS = 2000
 MOST_REGISTERS = 125
 
@@ -63,7 +64,7 @@ def check(unit: int, function: int, address: int, count: int) -> None:
     if function not in READ_FUNCTIONS:
         raise ValueError(f"function {function} is not a read; keeld sends {sorted(READ_FUNCTIONS)} only")
     most = MOST_BITS if function in BIT_FUNCTIONS else MOST_REGISTERS
-    if not 0 <= unit <= 0xFF:
+    if not 0 <= unit <= LAST_UNIT:
         raise ValueError(f"unit {unit} is outside of 0 to 255")
     if not 1 <= count <= most or not 0 <= address <= 0x10000 - count:
         raise ValueError(f"cannot read {count} from address {address} in one request")

@@ -10,17 +10,23 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import Any
 
 from pydantic import ValidationError
 
 from keeld.errors import ConfigError, Problem
-from keeld.metrics import CATALOGUE, Kind, Metric
 from keeld.profiles import sections
 from keeld.profiles.document import Document, Where
+from keeld.profiles.meaning import (
+    Wrong,
+    check_bits,
+    check_number,
+    metric_named,
+    scale_of,
+    sentinels_of,
+    states_of,
+)
 from keeld.profiles.model import (
-    BIT_FUNCTIONS,
     Fact,
     Limits,
     Manners,
@@ -31,22 +37,11 @@ from keeld.profiles.model import (
     Type,
 )
 from keeld.profiles.model import Field as Register
-from keeld.profiles.units import conversions
 from keeld.text import clean
 
 _MAX_POINTS = 4096
-_EXACT = 1 << 53
-"""Whole numbers up to here are exact as a float."""
-
-
-class _Wrong(Exception):  # noqa: N818 - never leaves this module; it carries a problem up to the collector
-    """One value is wrong; `key` is where in its section."""
-
-    def __init__(self, key: str, wrong: str, remedy: str = "") -> None:
-        super().__init__(wrong)
-        self.key = key
-        self.wrong = wrong
-        self.remedy = remedy
+_ADDRESSES = 1 << 16
+_WIDEST_FLAGS = 4
 
 
 def build(name: str, document: Document) -> Profile:
@@ -190,34 +185,29 @@ class _Builder:
             here = (*where, index)
             try:
                 yield self._point(section)
-            except _Wrong as error:
+            except Wrong as error:
                 self._say((*here, error.key), error.wrong, error.remedy)
 
     def _point(self, section: sections.PointSection) -> Point:
-        metric = _metric(section.metric)
+        metric = metric_named(section.metric)
         place = self._place(section)
-        kind: Type = place["type"]
         if "{" in section.part:
-            raise _Wrong("part", "`{n}` stands outside of a repeat", "write the number")
-        if kind is Type.STRING:
-            raise _Wrong("type", "text is no reading", "move it to `info`")
-        states, flags, clear = _states(section, metric)
-        numerator, denominator, offset, factor = _scale(section, metric, has_states=bool(states or flags))
-        if section.valid and section.valid[0] >= section.valid[1]:
-            raise _Wrong("valid", "the lowest value is not below the highest", "write [lowest, highest]")
-        if section.rollover is not None and metric.kind is not Kind.COUNTER:
-            raise _Wrong("rollover", f"{metric.name} is no counter", "remove it")
-        sentinels = {*self._section.defaults.sentinels.get(kind, ()), *section.sentinels}
+            raise Wrong("part", "`{n}` stands outside of a repeat", "write the number")
+        if section.type is Type.STRING:
+            raise Wrong("type", "text is no reading", "move it to `info`")
+        check_number(section, metric)
+        states, flags, clear = states_of(section, metric)
+        scale = scale_of(section, metric)
         return Point(
             **place,
             metric=metric,
             part=section.part,
             group=section.group,
-            numerator=numerator,
-            denominator=denominator,
-            offset=offset,
+            numerator=scale.numerator,
+            denominator=scale.denominator,
+            offset=scale.offset,
             scale_address=section.scale_register.address if section.scale_register else None,
-            sentinels=frozenset(sentinels),
+            sentinels=sentinels_of(section, self._section.defaults, place["words"]),
             saturates=section.saturates,
             valid=section.valid,
             nonzero=section.require_nonzero,
@@ -225,26 +215,20 @@ class _Builder:
             flags=flags,
             clear=clear,
             alternative=section.alternative,
-            rollover=None if section.rollover is None else section.rollover * factor,
+            rollover=None if section.rollover is None else section.rollover * scale.factor,
             role=section.role or "",
             verified=section.verified or self._section.verified,
+            doc_number=section.doc_number,
         )
 
     def _place(self, section: sections.FieldSection) -> dict[str, Any]:
         """Give the arguments of a register field, with the profile's defaults filled in."""
         defaults = self._section.defaults
         function = section.function or defaults.function
-        if (section.type is Type.STRING or section.type is Type.FLAGS) and section.length:
-            words = section.length
-        elif section.length is not None:
-            raise _Wrong("length", f"type {section.type} has its own length", "remove it")
-        elif section.type is Type.STRING:
-            raise _Wrong("type", "text needs a length", "write `length:` in registers")
-        else:
-            words = section.type.words
-        _check_bits(section, function)
-        if section.address + words > 1 << 16:
-            raise _Wrong("address", "it ends behind the last register, 65535", "check address and stride")
+        words = _words_of(section)
+        check_bits(section, function)
+        if section.address + words > _ADDRESSES:
+            raise Wrong("address", "it ends behind the last register, 65535", "check address and stride")
         return {
             "function": function,
             "address": section.address,
@@ -256,12 +240,12 @@ class _Builder:
             "bit": section.bit,
             "string_half": section.string_location,
             "optional": section.optional,
-        } | ({"doc_number": section.doc_number} if isinstance(section, sections.PointSection) else {})
+        }
 
     def _register(self, section: sections.FieldSection, where: Where) -> Register | None:
         try:
             return Register(**self._place(section))
-        except _Wrong as error:
+        except Wrong as error:
             self._say((*where, error.key), error.wrong, error.remedy)
             return None
 
@@ -269,14 +253,14 @@ class _Builder:
         for index, section in enumerate(self._section.info):
             try:
                 yield Fact(**self._place(section), key=section.key)
-            except _Wrong as error:
+            except Wrong as error:
                 self._say(("info", index, error.key), error.wrong, error.remedy)
 
     def _proofs(self) -> Iterator[Proof]:
         for index, section in enumerate(self._section.identify):
             try:
                 yield self._proof(section)
-            except _Wrong as error:
+            except Wrong as error:
                 self._say(("identify", index, error.key), error.wrong, error.remedy)
 
     def _proof(self, section: sections.ProofSection) -> Proof:
@@ -284,7 +268,7 @@ class _Builder:
         try:
             re.compile(section.pattern or "")
         except re.error as error:
-            raise _Wrong("pattern", f"not a regular expression: {clean(error)}") from None
+            raise Wrong("pattern", f"not a regular expression: {clean(error)}") from None
         return Proof(
             **self._place(section),
             accepted=frozenset(accepted),
@@ -306,8 +290,18 @@ class _Builder:
                 self._say(("points",), wrong, "give one of them another part, or mark it `alternative: true`")
             claimed.add(reading)
             self._check_readable(point, profile.limits)
+        self._check_roles(every)
         if not any(point.group == "fast" for point in every) and every:
             self._say(("points",), "no point is in group fast", "one must be: it shows that the device is up")
+
+    def _check_roles(self, points: Iterable[Point]) -> None:
+        """One point carries a role, or nobody could say which of them is the one."""
+        carriers: dict[str, Point] = {}
+        for point in points:
+            other = carriers.setdefault(point.role, point)
+            if point.role and other is not point:
+                wrong = f"role {point.role} is given to {_named(other)} and to {_named(point)}"
+                self._say(("points",), wrong, "keep the one that stands for the whole device")
 
     def _check_readable(self, point: Point, limits: Limits) -> None:
         if point.words > limits.max_registers:
@@ -324,99 +318,20 @@ class _Builder:
             self._problems.append(problem)
 
 
+def _words_of(section: sections.FieldSection) -> int:
+    if section.type is Type.STRING and section.length is None:
+        raise Wrong("type", "text needs a length", "write `length:` in registers")
+    if section.length is None:
+        return section.type.words
+    if section.type not in (Type.STRING, Type.FLAGS):
+        raise Wrong("length", f"type {section.type} has its own length", "remove it")
+    if section.type is Type.FLAGS and section.length > _WIDEST_FLAGS:
+        raise Wrong("length", f"flags are at most {_WIDEST_FLAGS} registers wide", "split them into points")
+    return section.length
+
+
 def _named(point: Point) -> str:
     return point.metric.name + (f"/{point.part}" if point.part else "")
-
-
-def _metric(name: str) -> Metric:
-    metric = CATALOGUE.get(name)
-    if metric is None:
-        near = difflib.get_close_matches(name, CATALOGUE, n=1)
-        remedy = f"did you mean `{near[0]}`?" if near else "take a name from the catalogue"
-        raise _Wrong("metric", f"there is no metric `{clean(name)}`", remedy)
-    return metric
-
-
-def _check_bits(section: sections.FieldSection, function: int) -> None:
-    if function in BIT_FUNCTIONS:
-        if section.type is not Type.BIT or section.bit is not None:
-            raise _Wrong("type", f"function {function} reads single bits", "write `type: bit` and no `bit:`")
-    elif (section.type is Type.BIT) is not (section.bit is not None):
-        raise _Wrong("type", "type bit and `bit:` belong together", "write which bit of the register, 0 to 15")
-
-
-def _states(
-    section: sections.PointSection, metric: Metric
-) -> tuple[dict[int, int] | None, tuple[tuple[int, int], ...], int | None]:
-    """Give raw number to state, (mask, state), and the state without flags, for an enum; nothing for a number."""
-    if metric.kind is not Kind.ENUM:
-        for key in ("states", "flags", "clear"):
-            if getattr(section, key) is not None:
-                raise _Wrong(key, f"{metric.name} is a number and has no states", "remove it")
-        return None, (), None
-    if (section.states is None) is (section.flags is None):
-        raise _Wrong("metric", f"{metric.name} is a state", "write either `states:` or `flags:`")
-    if section.flags is not None:
-        return None, _flags(section, metric), _state(metric, section.clear, "clear")
-    numbers = {}
-    for raw, state in (section.states or {}).items():
-        if not re.fullmatch(r"[0-9]{1,5}", raw):
-            raise _Wrong("states", f"`{clean(raw)}` is no register value", "write whole numbers as keys")
-        numbers[int(raw)] = _state(metric, state, "states")
-    return numbers, (), None
-
-
-def _flags(section: sections.PointSection, metric: Metric) -> tuple[tuple[int, int], ...]:
-    if section.type is not Type.FLAGS:
-        raise _Wrong("type", "`flags:` needs type flags", "write `type: flags`")
-    width = 16 * (section.length or 1)
-    for flag in section.flags or ():
-        if max(flag.bits) >= width:
-            raise _Wrong(
-                "flags", f"bit {max(flag.bits)} is outside of {width} bits", "check the bit, or write `length:`"
-            )
-    return tuple(
-        (sum(1 << bit for bit in set(flag.bits)), _state(metric, flag.state, "flags")) for flag in section.flags or ()
-    )
-
-
-def _state(metric: Metric, name: str | None, key: str) -> int:
-    numbers = {state: number for number, state in metric.states.items()}
-    if name is None or name not in numbers:
-        given = "nothing" if name is None else f"`{clean(name)}`"
-        raise _Wrong(key, f"{given} is no state of {metric.name}", f"one of {', '.join(numbers)}")
-    return numbers[name]
-
-
-def _scale(section: sections.PointSection, metric: Metric, *, has_states: bool) -> tuple[float, float, float, float]:
-    """Give numerator, denominator and offset from raw to the metric's unit, and the unit's own factor."""
-    scales = [key for key in ("scale", "scale_pow2", "scale_register") if getattr(section, key) is not None]
-    if len(scales) > 1:
-        raise _Wrong(scales[1], f"`{scales[0]}` and `{scales[1]}` exclude each other", "keep one")
-    if has_states:
-        return 1.0, 1.0, 0.0, 1.0
-    if section.type in (Type.FLAGS, Type.BIT):
-        raise _Wrong("type", f"type {section.type} is for states, {metric.name} is a number", "take a number's type")
-    units = conversions(metric)
-    if section.unit not in units:
-        given = f"`{clean(section.unit)}` is no unit of" if section.unit else "`unit` is missing for"
-        raise _Wrong("unit", f"{given} {metric.name}", f"one of {', '.join(units)}")
-    unit = units[section.unit]
-    scale = _exact(section.scale) * unit.factor
-    if section.scale_pow2 is not None:
-        scale = Fraction(2) ** section.scale_pow2 * unit.factor
-    if scale == 0:
-        raise _Wrong("scale", "a scale of zero makes every value zero", "check the scale")
-    numerator, denominator = scale.numerator, scale.denominator
-    if max(abs(numerator), denominator) >= _EXACT:
-        numerator, denominator = float(scale), 1  # type: ignore[assignment]  # rounded once, here
-    offset = float(_exact(section.offset) * unit.factor + unit.offset) if section.offset else float(unit.offset)
-    return float(numerator), float(denominator), offset, float(unit.factor)
-
-
-def _exact(number: float | None) -> Fraction:
-    """Take a decimal as it was written: 0.1 is one tenth, so that 2301 tenths become 230.1 and not 230.10000000000002."""
-    return Fraction(1) if number is None else Fraction(repr(number))
 
 
 def _manners(link: sections.LinkSection) -> Manners:

@@ -1,7 +1,8 @@
 """Turn register bytes into readings. Pure: no I/O, no clock.
 
-A block is one request's worth of neighbouring values, compiled once into a `struct` format and a table of steps, because
-decoding is on the hot path. What is rare (states, flags, scale registers, alternatives) is evaluated value by value.
+A block is one request's worth of neighbouring values, compiled once into a `struct` format and a table of steps,
+because decoding is on the hot path. What is rare (states, flags, scale registers, alternatives) is evaluated value by
+value.
 A sentinel, a NaN, a value outside of its valid range gives no reading.
 """
 
@@ -103,7 +104,7 @@ def decode(answers: Sequence[Answered]) -> tuple[Reading, ...]:
     served as zeros): then every other zero is left out too.
     """
     if not _is_alive(answers):
-        return _decode_each(answers, keep_zeros=False)
+        return _decode_nonzero(answers)
     readings: list[Reading] = []
     for block, data in answers:
         ordered = data if block.gather is None else bytes(block.gather(data))
@@ -175,11 +176,11 @@ def _is_alive(answers: Sequence[Answered]) -> bool:
     return not gated
 
 
-def _decode_each(answers: Sequence[Answered], *, keep_zeros: bool) -> tuple[Reading, ...]:
+def _decode_nonzero(answers: Sequence[Answered]) -> tuple[Reading, ...]:
     readings: list[Reading] = []
     for block, data in answers:
-        alive = [point for point in block.points if keep_zeros or any(_own_bytes(point, block, data))]
-        _append_rest(readings, alive, answers)
+        nonzero = [point for point in block.points if any(_own_bytes(point, block, data))]
+        _append_rest(readings, nonzero, answers)
     return tuple(readings)
 
 

@@ -1,6 +1,7 @@
 """Read a profile's YAML with the place of every key and value kept, so that errors can point at them.
 
-Scalars follow YAML 1.2's core rules: `on`, `no` and `10:30` stay text. Size, depth and the number of values are bounded.
+Scalars follow YAML 1.2's core rules: `on`, `no` and `10:30` stay text. Size, depth and the number of values are
+bounded.
 """
 
 from __future__ import annotations

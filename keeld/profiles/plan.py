@@ -8,6 +8,7 @@ values stand alone; what is refused alone is left out until the next test.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 
 from keeld.model import Group
@@ -100,7 +101,7 @@ def _may_join(first: Field, end: int, field: Field, limits: Limits) -> bool:
 
 def _halves(fields: tuple[Field, ...]) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
     """Cut at the widest gap, and where there is none, in the middle."""
-    gaps = [after.address - before.end for before, after in zip(fields, fields[1:], strict=False)]
+    gaps = [after.address - before.end for before, after in itertools.pairwise(fields)]
     widest = max(gaps)
     cut = gaps.index(widest) + 1 if widest > 0 else len(fields) // 2
     return fields[:cut], fields[cut:]

@@ -1,4 +1,4 @@
-"""What may stand in a profile's YAML. `docs` of each key are its description in the published JSON Schema."""
+"""What may stand in a profile's YAML; the descriptions are those of its published JSON Schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ Part = Annotated[str, Field(pattern=r"^([A-Za-z0-9{}-]+(/[A-Za-z0-9{}-]+)*)?$", 
 Raw = Annotated[int, Field(ge=0, lt=1 << 64)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Bounds = Annotated[tuple[Finite, Finite], Field(description="lowest and highest, both included")]
-ROLES = ("total_power", "supply_temperature", "return_temperature", "intake_temperature", "coolant_flow", "leak")
+Role = Literal[
+    "total_power",
+    "supply_temperature",
+    "return_temperature",
+    "intake_temperature",
+    "coolant_flow",
+    "leak",
+]
 
 
 class Section(BaseModel):
@@ -96,10 +103,10 @@ class PointSection(FieldSection):
     metric: Word = Field(description="a name from the catalogue: `power_watts`")
     part: Part = ""
     unit: Word | None = Field(None, description="the register's unit: kW, degF, %; needed except for states and flags")
-    scale: Finite | None = Field(None, description="raw times this is in `unit`")
+    scale: Finite | None = Field(None, ge=-1e12, le=1e12, description="raw times this is in `unit`")
     scale_pow2: int | None = Field(None, ge=-64, le=64, description="as scale, but a power of two")
     scale_register: ScaleRegisterSection | None = None
-    offset: Finite = Field(0.0, description="added after the scale, in `unit`")
+    offset: Finite = Field(0.0, ge=-1e12, le=1e12, description="added after the scale, in `unit`")
     group: Group = Group.FAST
     sentinels: list[Raw] = Field(default_factory=list)
     saturates: Raw | None = Field(None, description="raw value from which the register is full and says nothing")
@@ -109,8 +116,8 @@ class PointSection(FieldSection):
     flags: list[FlagSection] | None = None
     clear: Word | None = Field(None, description="the state while none of the flags is set")
     alternative: bool = Field(default=False, description="used where an earlier point of this metric gave nothing")
-    rollover: Finite | None = Field(None, gt=0, description="where a counter starts again, in `unit`")
-    role: Literal[ROLES] | None = None
+    rollover: Finite | None = Field(None, gt=0, le=1e18, description="where a counter starts again, in `unit`")
+    role: Role | None = Field(None, description="what the point stands for on the whole device")
     verified: Verified | None = None
 
 
