@@ -22,6 +22,7 @@ import structlog
 
 from keeld import config, drivers, host, systemd, vitals
 from keeld.alerts.restored import RestoredAlarm
+from keeld.errors import ConfigError, Problem
 from keeld.fanout import Fanout
 from keeld.health import Health
 from keeld.history import History, wants
@@ -89,24 +90,16 @@ class App:
             await self._close()
         log.info("stopped", polls=self.health.polls)
 
-    async def reload(self) -> list[str]:
-        """Read the configuration again and follow it as a whole; give what is wrong, and then nothing has changed."""
+    async def reload(self) -> None:
+        """Read the configuration again and follow it as a whole; raise ConfigError, and then nothing has changed."""
         async with self._reloading:
-            if self.settings.source is None:
-                return ["this keeld was not started from a file"]
             systemd.reloading()
-            checked = await asyncio.to_thread(config.check, self.settings.source, credentials_required=True)
-            wrong = [str(problem) for problem in checked.problems]
-            if checked.settings is not None:
-                wrong = _fixed_changes(self.settings, checked.settings)
-            if checked.settings is None or wrong:
-                for problem in wrong:
-                    log.error("configuration not taken over", problem=problem)
-            else:
-                await self._follow(checked.settings)
-                log.info("configuration taken over", devices=len(checked.settings.site.devices))
-            systemd.ready(self.status())
-            return wrong
+            try:
+                settings = await asyncio.to_thread(_read_again, self.settings)
+                await self._follow(settings)
+            finally:
+                systemd.ready(self.status())
+            log.info("configuration taken over", devices=len(settings.site.devices))
 
     def status(self) -> str:
         """Say in one line how keeld is doing."""
@@ -152,7 +145,7 @@ class App:
         self._start_source("commit", self.judge.run_commits())
         self._start_source("outages", self._outages.run())
         self._start_source("lag", vitals.measure_loop_lag(self.health))
-        self._start_source("watchdog", vitals.feed_watchdog(self.health, self._allowed_s, self.status))
+        self._start_source("watchdog", vitals.feed_watchdog(self.health, self.allowed_s, self.status))
         self._start_pollers(self.settings.site.devices.values())
 
     def _start_source(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -185,7 +178,11 @@ class App:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._start_source("reload", self._reload()))
 
     async def _reload(self) -> None:
-        await self.reload()
+        try:
+            await self.reload()
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error("configuration not taken over", problem=str(problem))  # noqa: TRY400 - nothing to trace
 
     def _announce(self) -> None:
         site = self.settings.site
@@ -210,8 +207,8 @@ class App:
                 title=move.title,
             )
 
-    def _allowed_s(self) -> Mapping[str, float]:
-        """How long each part may go without progress before keeld counts as stuck."""
+    def allowed_s(self) -> Mapping[str, float]:
+        """Say how long each part may go without progress before keeld counts as stuck."""
         allowed = {"judge": _JUDGE_STALL_S}
         if self.sinks:
             allowed["spool"] = _SPOOL_STALL_S
@@ -286,9 +283,15 @@ def _restored(alarms: Mapping[str, bytes]) -> list[RestoredAlarm]:
     return restored
 
 
-def _fixed_changes(before: Settings, after: Settings) -> list[str]:
-    """Name the sections that changed although they hold for the life of the process."""
+def _read_again(before: Settings) -> Settings:
+    """Read the file that `before` came from; raise ConfigError for what is wrong or holds for the process's life."""
+    if before.source is None:
+        raise ConfigError([Problem("reload", "this keeld was not started from a file")])
+    after = config.load(before.source)
     changed = [name for name in ("storage", "http") if getattr(before, name) != getattr(after, name)]
     if before.poll.concurrency != after.poll.concurrency:
         changed.append("poll: concurrency")
-    return [f"{after.source}: '{name}' was changed, which needs a restart; nothing was taken over" for name in changed]
+    if changed:
+        remedy = "restart keeld to change it"
+        raise ConfigError([Problem(str(before.source), f"'{name}' has changed", remedy) for name in changed])
+    return after

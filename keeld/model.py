@@ -385,3 +385,18 @@ class SiteView:
     racks: tuple[RackView, ...]
     nodes: tuple[NodeView, ...]
     alarms: tuple[Alarm, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSettings:
+    """What the operator changed of one rule; None keeps what ships."""
+
+    enabled: bool | None = None
+    limit: float | None = None
+    window_s: float | None = None
+    on_s: float | None = None
+    off_s: float | None = None
+    deadband: float | None = None
+    severity: Severity | None = None
+    runbook: str = ""
+    route: str = ""

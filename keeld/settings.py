@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from keeld.credentials import Secret
-from keeld.model import Severity, Site
+from keeld.model import RuleSettings, Severity, Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,21 +68,6 @@ class HttpSettings:
     host: str = "127.0.0.1"
     port: int = 9780
     socket: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleSettings:
-    """What the operator changed of one rule; None keeps what ships."""
-
-    enabled: bool | None = None
-    limit: float | None = None
-    window_s: float | None = None
-    on_s: float | None = None
-    off_s: float | None = None
-    deadband: float | None = None
-    severity: Severity | None = None
-    runbook: str = ""
-    route: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,14 +15,13 @@ from keeld.config.service_checks import influx_name, split_listen
 from keeld.config.service_schema import Channel, Document, InfluxSection, RuleKeys
 from keeld.config.site_schema import CoolingEntry, DeviceEntry, PowerEntry, RackEntry
 from keeld.credentials import Secret
-from keeld.model import CoolingNode, Cord, Device, Identity, PowerNode, Rack, RackBudget, Severity, Site
+from keeld.model import CoolingNode, Cord, Device, Identity, PowerNode, Rack, RackBudget, RuleSettings, Severity, Site
 from keeld.settings import (
     ChannelSettings,
     HttpSettings,
     InfluxSettings,
     MqttSettings,
     PollSettings,
-    RuleSettings,
     Settings,
     StorageSettings,
 )

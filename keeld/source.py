@@ -1,0 +1,117 @@
+"""The daemon as the page, the API and the commands see it: reads what the parts hold, changes nothing but by reload."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from keeld import vitals
+from keeld.fanout import Fanout
+from keeld.health import Health
+from keeld.history import History, Point
+from keeld.judge import Judge, moment_now
+from keeld.live import Latest, Live
+from keeld.metrics import Metric
+from keeld.model import SiteView, Transition
+from keeld.notify.outbox import Notifier
+from keeld.sender import Store
+from keeld.settings import Settings
+from keeld.state import State
+from keeld.web.source import Queue
+
+_VIEW_NS = 500_000_000
+"""A view is made at most this often, however many people look."""
+
+
+class Parts(Protocol):
+    """What the daemon is made of; some of it is replaced by a reload, so it is looked up each time."""
+
+    settings: Settings
+    health: Health
+    fanout: Fanout
+    judge: Judge
+    live: Live
+    state: State
+    history: History
+    store: Store
+    notifier: Notifier
+
+    def allowed_s(self) -> Mapping[str, float]:
+        """Say how long each part may go without progress."""
+
+    async def reload(self) -> None:
+        """Follow a changed configuration; raises ConfigError."""
+
+
+class LiveSource:
+    """Implements `keeld.web.source.Source` over a running daemon."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._view: SiteView | None = None
+        self._view_ns = 0
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration in force."""
+        return self._parts.settings
+
+    @property
+    def health(self) -> Health:
+        """Keeld's own counters."""
+        return self._parts.health
+
+    def site_view(self) -> SiteView:
+        """Give the site as it stood at most half a second ago."""
+        now = moment_now()
+        if self._view is None or now.mono_ns - self._view_ns > _VIEW_NS:
+            self._view = self._parts.judge.watch.view(now)
+            self._view_ns = now.mono_ns
+        return self._view
+
+    def device(self, name: str) -> Latest | None:
+        """Give the last word of a configured device; None for a name that is not configured."""
+        return self._parts.live.latest.get(name)
+
+    def queue(self) -> Queue:
+        """Give what waits between the parts."""
+        parts = self._parts
+        tallies = parts.store.tallies().values()
+        waiting = parts.store.backlog_files
+        return Queue(
+            spool_files=waiting,
+            spool_points=max((tally.queued for tally in tallies), default=0),
+            spool_bytes=parts.store.backlog_bytes,
+            spool_oldest_s=parts.store.oldest_age_s if waiting else None,
+            messages=dict(parts.state.queued),
+            buffered={subscription.name: len(subscription) for subscription in parts.fanout.subscriptions},
+            dropped={subscription.name: subscription.dropped for subscription in parts.fanout.subscriptions},
+        )
+
+    def alive(self) -> list[str]:
+        """Name the parts that make no progress."""
+        health = self._parts.health
+        return vitals.stalled(health.progress, self._parts.allowed_s(), time.monotonic_ns(), health.started_mono_ns)
+
+    def ready(self) -> list[str]:
+        """Say what keeps keeld from doing its work; a database that is away does not, that is what the spool is for."""
+        parts = self._parts
+        reasons = [f"{part} makes no progress" for part in self.alive()]
+        if parts.live.latest and not parts.health.polls:
+            reasons.append("no device has been polled yet")
+        if parts.state.trouble:
+            reasons.append(f"alarm state cannot be written: {parts.state.trouble}")
+        return reasons
+
+    async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
+        """Give the newest transitions first."""
+        return await self._parts.state.transitions(limit, since_ns)
+
+    async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Point]:
+        """Give the minutes of a series, oldest first; a minute without readings is missing."""
+        return await self._parts.history.series(kind, name, metric.name, part, since_ns=since_ns)
+
+    async def reload(self) -> None:
+        """Read the configuration again; raise ConfigError and keep the old one when it cannot be used."""
+        await self._parts.reload()
