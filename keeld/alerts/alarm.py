@@ -24,6 +24,8 @@ class Target:
     label: str
     scopes: frozenset[str] = frozenset()
     covers: frozenset[str] = frozenset()
+    group: str = ""
+    """What a grouped rule speaks for at once, as the panel of a circuit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

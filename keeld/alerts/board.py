@@ -115,6 +115,17 @@ class Board:
                 continue
             if other.target.covers & alarm.target.scopes:
                 return other
+        return self._speaker_for(alarm)
+
+    def _speaker_for(self, alarm: Alarm) -> Alarm | None:
+        """Find the alarm that already speaks for the group of this one, no less severely."""
+        if not alarm.rule.grouped or not alarm.target.group:
+            return None
+        for other in self.alarms.values():
+            if other is alarm or other.rule.name != alarm.rule.name or other.target.group != alarm.target.group:
+                continue
+            if other.told is not None and RANK[other.told] >= RANK[alarm.severity]:
+                return other
         return None
 
     def _move(self, alarm: Alarm, before: AlertState, notice: Notice | None, now: Moment, ended: str = "") -> None:
@@ -147,6 +158,34 @@ class Board:
         for name, alarm in list(self.alarms.items()):
             if name not in kept:
                 self._end(alarm, WITHDRAWN, now)
+
+    def withdraw_saved(self, saved: RestoredAlarm, now: Moment) -> None:
+        """End an alarm of before the restart whose rule or target is no longer there."""
+        notice = Notice.RESOLVE if saved.told is not None else None
+        title = f"{saved.title.rsplit(':', 1)[0]}: {WITHDRAWN}"
+        self._moves.append(
+            Transition(
+                key=saved.key,
+                alert_id=short_id(saved.key),
+                rule=saved.rule,
+                target_kind=saved.target_kind,
+                target_id=saved.target_id,
+                before=saved.state,
+                after=AlertState.OK,
+                severity=saved.told or saved.severity,
+                notice=notice,
+                time_ns=now.wall_ns,
+                since_ns=saved.since_ns,
+                lo=saved.lo,
+                best=saved.best,
+                hi=saved.hi,
+                limit=saved.limit,
+                unit=saved.unit,
+                title=title,
+                text=f"{title}\nIts rule or target is no longer in the configuration.",
+                ended=WITHDRAWN if notice is not None else "",
+            )
+        )
 
     def snapshot(self) -> tuple[RestoredAlarm, ...]:
         """Give what must survive a restart."""
@@ -208,7 +247,7 @@ def _transition(
 
 
 def _severity_told(alarm: Alarm, notice: Notice | None) -> Severity:
-    """A resolve carries the severity that was told, so that it reaches every channel that took the trigger."""
+    """Give a resolve the severity that was told, so that it reaches every channel that took the trigger."""
     if notice is Notice.RESOLVE and alarm.told is not None:
         return alarm.told
     return alarm.severity

@@ -52,14 +52,14 @@ def _title(alarm: Alarm, ended: str) -> str:
     share = ratio_words(alarm.evidence)
     title = f"{label} {_title_words(alarm)}"
     if ended:
-        title = f"{label} {_title_words(alarm)}: {ended}"
+        title = f"{label} {alarm.rule.title}: {ended}"
     elif share:
         title += f": {share}"
     return title if len(title) <= TITLE_MOST else title[: TITLE_MOST - 1] + "…"
 
 
 def _title_words(alarm: Alarm) -> str:
-    """An early level of a density rule is not yet over the budget, and must not say that it is."""
+    """Say near instead of over where an early level fires: it is not over the budget yet."""
     ratio = _ratio(alarm.evidence)
     if alarm.rule.title.startswith("over its ") and ratio is not None and ratio <= 1.0:
         return f"near its {alarm.rule.title.removeprefix('over its ')}"

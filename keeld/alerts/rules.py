@@ -6,12 +6,11 @@ lives in sets (mining, ai, plant) with levels of their own; a rack's set follows
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from keeld.model import Severity
-from keeld.settings import RuleSettings
+from keeld.model import RuleSettings, Severity
 
 MINING, AI, PLANT = "mining", "ai", "plant"
 SET_OF_STATE: Mapping[str, str] = MappingProxyType(
@@ -24,6 +23,7 @@ HOUR_S = 3600.0
 MEASURED = "measured"
 PHASE_OVER_DERATE = "phase over derate"
 INLET_OR_ZONE = "inlet hot or zone at N-1"
+BLINDS = "racks unobserved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,10 @@ class Rule:
     off_s: float
     deadband: float = 0.0
     """Share of the limit that the value must fall below it before the alarm clears."""
+    base: float = 1.0
+    """The limit that an operator's `limit` replaces; the levels keep their proportion to it."""
+    grouped: bool = False
+    """Whether one alarm speaks for all of its group, as one panel's circuits."""
     enabled: bool = True
     inhibits: frozenset[str] = frozenset()
     inhibits_early: bool = False
@@ -90,6 +94,7 @@ CONTINUOUS_OVER = Rule(
     levels={PLANT: (_level(_INFO, 1.0, _FIVE, _FIVE), _level(_WARNING, 1.0, 0.0, 3 * HOUR_S))},
     off_s=_QUARTER,
     deadband=0.03,
+    grouped=True,
     advice="Plan to move load; the breaker does not trip at this load, but is not listed to carry it for hours.",
 )
 FEED_DEAD = Rule(
@@ -98,6 +103,7 @@ FEED_DEAD = Rule(
     title="feed is dead",
     levels={AI: (_level(_CRITICAL, 0.5, 5.0),)},
     off_s=60.0,
+    base=0.5,
     inhibits=frozenset(
         {"redundancy_lost_load", "redundancy_will_trip", "psu_survivability", "rack_density_power", "source_stale"}
     ),
@@ -141,6 +147,7 @@ BLIND = Rule(
     title="is not observed",
     levels={AI: (_level(_CRITICAL, 0.5, 3 * MINUTE_S),), MINING: (_level(_WARNING, 0.5, _FIVE),)},
     off_s=60.0,
+    base=0.5,
     inhibits=frozenset(
         {
             "rack_density_power",
@@ -156,20 +163,28 @@ BLIND = Rule(
     advice="Limits here are not being checked. Restore the meters or the network to them.",
 )
 SITE_BLIND = replace(BLIND, levels={MINING: (_level(_CRITICAL, 0.5, _QUARTER),)})
-"""Rule 31 for the whole of a mine's site."""
+"""Rule 31 for all of a site's mining racks together."""
 SOURCE_STALE = Rule(
     number=32,
     name="source_stale",
     title="does not answer",
     levels={
         PLANT: (_level(_INFO, 0.5, 0.0), _level(_WARNING, 0.5, _QUARTER)),
-        MINING: (_level(_WARNING, 1.0, _FIVE),),
+        MINING: (_level(_WARNING, 0.5, _FIVE),),
     },
     off_s=30.0,
-    inhibits=frozenset({"source_stale", "blind"}),
-    inhibits_early=True,
+    base=0.5,
     advice="Check its power, its network port and its address.",
 )
+PATH_DOWN = replace(
+    SOURCE_STALE,
+    title="is silent with all behind it",
+    levels={PLANT: (_level(_WARNING, 0.5, 20.0), _level(_CRITICAL, 0.5, 3 * MINUTE_S, needs=BLINDS))},
+    inhibits=frozenset({"source_stale", "blind"}),
+    inhibits_early=True,
+    advice="Check the gateway or switch itself: its power, its uplink, its address.",
+)
+"""Rule 32 for what several devices are reached through: one cause, one page."""
 
 SHIPPED: Mapping[str, Rule] = MappingProxyType(
     {
@@ -189,14 +204,16 @@ SHIPPED: Mapping[str, Rule] = MappingProxyType(
 
 
 def tuned(rule: Rule, settings: RuleSettings | None) -> Rule:
-    """Apply what the operator changed. A `limit` or `on` sets the rule's topmost limit or shortest delay; the other
-    levels keep their proportion to it. `severity` is the worst that the rule may become.
+    """Apply what the operator changed.
+
+    `limit` replaces the rule's base limit, `on` its shortest delay and `window` its shortest window; levels that ship
+    in another proportion keep it. `severity` is the worst that the rule may become.
     """
     if settings is None:
         return rule
     return replace(
         rule,
-        levels={name: _tuned_levels(levels, settings) for name, levels in rule.levels.items()},
+        levels={name: _tuned_levels(levels, rule.base, settings) for name, levels in rule.levels.items()},
         off_s=rule.off_s if settings.off_s is None else settings.off_s,
         deadband=rule.deadband if settings.deadband is None else settings.deadband,
         enabled=rule.enabled if settings.enabled is None else settings.enabled,
@@ -205,27 +222,29 @@ def tuned(rule: Rule, settings: RuleSettings | None) -> Rule:
     )
 
 
-def _tuned_levels(levels: tuple[Level, ...], settings: RuleSettings) -> tuple[Level, ...]:
-    top = max(level.limit for level in levels)
-    waits = [level.on_s for level in levels if level.on_s > 0.0]
-    shortest_s = min(waits, default=0.0)
+def _tuned_levels(levels: tuple[Level, ...], base: float, settings: RuleSettings) -> tuple[Level, ...]:
+    shortest_on_s = _shortest(level.on_s for level in levels)
+    shortest_window_s = _shortest(level.window_s for level in levels)
     worst = levels[-1].severity
     return tuple(
         replace(
             level,
-            limit=level.limit if settings.limit is None else level.limit * settings.limit / top,
-            on_s=_scaled(level.on_s, shortest_s, settings.on_s),
-            window_s=level.window_s if settings.window_s is None or not level.window_s else settings.window_s,
+            limit=level.limit if settings.limit is None else level.limit * settings.limit / base,
+            on_s=_scaled(level.on_s, shortest_on_s, settings.on_s),
+            window_s=_scaled(level.window_s, shortest_window_s, settings.window_s),
             severity=_limited(level.severity, worst, settings.severity),
         )
         for level in levels
     )
 
 
-def _scaled(on_s: float, shortest_s: float, wanted_s: float | None) -> float:
-    if wanted_s is None or on_s == 0.0:
-        return on_s
-    return wanted_s * on_s / shortest_s
+def _shortest(spans_s: Iterable[float]) -> float:
+    return min((span_s for span_s in spans_s if span_s > 0.0), default=0.0)
+
+
+def _scaled(span_s: float, shortest_s: float, wanted_s: float | None) -> float:
+    """Give a span in its shipped proportion to the shortest one; a span of nothing stays nothing."""
+    return span_s if wanted_s is None or span_s == 0.0 else wanted_s * span_s / shortest_s
 
 
 def _limited(severity: Severity, worst: Severity, wanted: Severity | None) -> Severity:

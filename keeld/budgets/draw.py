@@ -70,6 +70,16 @@ def is_lost(load: Load, mono_ns: int) -> bool:
     return load.power.value is not None or bool(intake.gpus) or intake.is_gone(mono_ns)
 
 
+def is_meter_lost(meter: Meter) -> bool:
+    """Whether a meter without a figure gave one before, or was never heard; one that answers without is a finding."""
+    return meter.intake.answered_ns is None or any(power.value is not None for power in meter.powers)
+
+
+def is_metered_now(plan: NodePlan, look: Look) -> bool:
+    """Whether a node's own meter lives."""
+    return any(meter_draw(meter, look, plan.ceiling_watts).rank <= HELD for meter in plan.meters)
+
+
 def load_draw(load: Load, look: Look) -> tuple[Value, float]:
     """Give a machine's draw and the share of it that is measured."""
     value = load.power.look(look, load.ceiling_watts)
@@ -137,7 +147,9 @@ def feed_draw(feed: Feed, look: Look) -> Interval:
 
 def _from_loads(feed: Feed, look: Look, candidates: list[Value]) -> Interval:
     own, shared = sum_loads(feed.loads, look), sum_loads(feed.shared, look)
-    lost = [meter.name for meter in (*feed.inlets, *feed.meters)] if feed.is_metered else own.lost
+    lost = (
+        [meter.name for meter in (*feed.inlets, *feed.meters) if is_meter_lost(meter)] if feed.is_metered else own.lost
+    )
     coverage = 0.0
     if feed.loads or feed.shared:
         reported = total([*own.values, *(_part_of(value) for value in shared.values)])
@@ -150,12 +162,14 @@ def _from_loads(feed: Feed, look: Look, candidates: list[Value]) -> Interval:
     value = candidates[0]
     for candidate in candidates[1:]:
         value = cross(value, candidate)
-    structural = [] if feed.is_metered else own.structural + shared.structural
+    structural = [] if lost else own.structural + shared.structural
+    if feed.is_metered and not lost:
+        structural += [f"{meter.name} has no power reading" for meter in (*feed.inlets, *feed.meters)]
     return published(value, coverage=coverage, provenance="bounds", lost=lost, structural=structural)
 
 
 def _part_of(value: Value) -> Value:
-    """A machine on two feeds may draw all or nothing of its power from one of them."""
+    """Give one feed's part of a machine on several: all of its power, or nothing."""
     return Value(0.0, None, value.hi, max(value.rank, ESTIMATED))
 
 

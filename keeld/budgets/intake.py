@@ -13,6 +13,7 @@ from keeld.metrics import (
     POWER,
     POWER_ESTIMATE,
     TEMPERATURE,
+    UNIT_STATE,
     VOLTAGE,
     Metric,
 )
@@ -63,6 +64,7 @@ class Intake:
             for part in _VOLTAGES:
                 self.source(VOLTAGE, part)
         elif kind == "cooling":
+            self.source(UNIT_STATE)
             for metric, part in ((FLOW, ""), (COOLING_OUTPUT, ""), (TEMPERATURE, "supply"), (TEMPERATURE, "return")):
                 self.source(metric, part)
         elif kind == "sensor":

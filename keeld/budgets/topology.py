@@ -134,7 +134,7 @@ def build(site: Site, previous: Mapping[str, Intake] | None = None) -> Topology:
     meters = _node_meters(site, intakes)
     nodes = _plan_nodes(site, meters)
     racks = {rack.id: _plan_rack(site, rack, intakes, nodes) for rack in site.racks.values()}
-    return Topology(site, intakes, racks, nodes, dict(site.cooling), _paths(site, intakes), _bottom_up(nodes))
+    return Topology(site, intakes, racks, nodes, dict(site.cooling), _paths(intakes), _bottom_up(nodes))
 
 
 def _intake(device: Device, before: Intake | None) -> Intake:
@@ -159,7 +159,7 @@ def _meter(intake: Intake, parts: tuple[str, ...], phases: tuple[str, ...]) -> M
     powers = tuple(intake.source(POWER, part, keep_recent=not part) for part in parts)
     apparent = intake.source(APPARENT_POWER, parts[0]) if len(parts) == 1 else None
     if len(parts) > 1:
-        lines = {
+        lines: dict[str, tuple[Source, ...]] = {
             phase: (intake.source(CURRENT, part, keep_recent=True),) for phase, part in zip(phases, parts, strict=False)
         }
     else:
@@ -266,7 +266,8 @@ def _load(intake: Intake, feed_ceiling_watts: float) -> Load:
 
 
 def _attach_load(feeds: dict[str, Feed], load: Load) -> None:
-    letters = {cord.feed for cord in load.intake.device.cords} or {load.intake.device.feed}
+    device = load.intake.device
+    letters: set[str | None] = {cord.feed for cord in device.cords} or {device.feed}
     only = next(iter(letters)) if len(letters) == 1 else None
     if only is None and len(feeds) == 1:
         only = next(iter(feeds))
@@ -277,7 +278,7 @@ def _attach_load(feeds: dict[str, Feed], load: Load) -> None:
             feed.shared.append(load)
 
 
-def _paths(site: Site, intakes: Mapping[str, Intake]) -> list[Path]:
+def _paths(intakes: Mapping[str, Intake]) -> list[Path]:
     """Group devices by gateway address and by switch; a path with one device is that device."""
     gateways: dict[str, list[Intake]] = defaultdict(list)
     switches: dict[str, list[Intake]] = defaultdict(list)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Sequence
 from typing import NamedTuple
 
 SLOT_S = 10.0
+_MOST_ENTRIES = 60
 
 
 class Mean(NamedTuple):
@@ -29,36 +31,56 @@ def slots_of(window_s: float) -> int:
 
 
 class Window:
-    """The last `size` slots of one quantity."""
+    """The last `size` slots of one quantity; long windows keep means of a few slots, never more than 60 entries."""
 
-    __slots__ = ("_bests", "_his", "_los", "_next", "size")
+    __slots__ = ("_bests", "_group", "_his", "_los", "_next", "_part", "entries")
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self._group = math.ceil(size / _MOST_ENTRIES)
+        self.entries = math.ceil(size / self._group)
         self._los = array("d")
         self._bests = array("d")
         self._his = array("d")
         self._next = 0
+        self._part: list[tuple[float, float, float]] = []
 
     def push(self, lo: float, best: float | None, hi: float) -> None:
         """Close a slot."""
-        likely = math.nan if best is None else best
-        if len(self._los) < self.size:
+        entry = (lo, math.nan if best is None else best, hi)
+        if self._group == 1:
+            self._keep(*entry)
+            return
+        self._part.append(entry)
+        if len(self._part) == self._group:
+            los, bests, his = zip(*self._part, strict=True)
+            self._part.clear()
+            self._keep(_mean(los), _mean_known(bests), _mean(his))
+
+    def _keep(self, lo: float, best: float, hi: float) -> None:
+        if len(self._los) < self.entries:
             self._los.append(lo)
-            self._bests.append(likely)
+            self._bests.append(best)
             self._his.append(hi)
             return
         index = self._next
-        self._los[index], self._bests[index], self._his[index] = lo, likely, hi
-        self._next = (index + 1) % self.size
+        self._los[index], self._bests[index], self._his[index] = lo, best, hi
+        self._next = (index + 1) % self.entries
 
     def mean(self) -> Mean | None:
         """Average the window; None before its first slot."""
         count = len(self._los)
         if not count:
             return None
-        bests = [best for best in self._bests if not math.isnan(best)]
-        hi = math.fsum(self._his) / count
-        best = math.fsum(bests) / len(bests) if bests else None
-        lo = math.fsum(self._los) / self.size
-        return Mean(lo, best, max(lo, hi), count / self.size)
+        best = _mean_known(self._bests)
+        lo, hi = math.fsum(self._los) / self.entries, _mean(self._his)
+        return Mean(lo, None if math.isnan(best) else best, max(lo, hi), count / self.entries)
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return math.fsum(numbers) / len(numbers)
+
+
+def _mean_known(numbers: Sequence[float]) -> float:
+    """Average what is known; NaN stands for what is not, inside this module only."""
+    known = [number for number in numbers if not math.isnan(number)]
+    return _mean(known) if known else math.nan

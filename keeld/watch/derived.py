@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from keeld.budgets.interval import published, total
+from keeld.budgets.source import HELD, QUALITIES, Value
 from keeld.metrics import (
     AIR_HEAT_HI,
     AIR_HEAT_LO,
     COVERAGE,
+    CURRENT,
+    CURRENT_HI,
+    CURRENT_LO,
     HEADROOM,
     LIQUID_HEAT_HI,
     LIQUID_HEAT_LO,
@@ -16,6 +21,8 @@ from keeld.metrics import (
     POWER_LO,
 )
 from keeld.model import OWN_DRIVER, Batch, Device, Interval, Moment, Quality, Reading, Site
+from keeld.watch.cooling import CoolingState
+from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
 
 _MS_NS = 1_000_000
@@ -79,3 +86,49 @@ class Publisher:
     def rack(self, state: RackState, now: Moment) -> Batch:
         """Give a rack's batch."""
         return self.batch("rack", state.plan.rack.id, rack_readings(state), now)
+
+    def node(self, state: NodeState, now: Moment) -> Batch:
+        """Give a power node's batch: its draw, and the current of each line."""
+        readings = draw_readings(state.known_draw)
+        for phase, value in state.lines.items():
+            if value is None:
+                continue
+            readings += [Reading(CURRENT_LO, value.lo, phase), Reading(CURRENT_HI, value.hi, phase)]
+            if value.rank <= HELD and value.best is not None:
+                readings.append(Reading(CURRENT, value.best, phase))
+        best = [value.best for value in state.lines.values() if value is not None and value.best is not None]
+        if best and state.rating_amperes:
+            readings.append(Reading(LOAD_RATIO, max(best) / state.rating_amperes))
+        limit = state.plan.node.limit_watts
+        if limit is not None:
+            readings.append(Reading(HEADROOM, limit - state.known_draw.hi))
+        return self.batch("power_node", state.plan.node.id, tuple(readings), now)
+
+    def cooling(self, state: CoolingState, now: Moment) -> Batch:
+        """Give a zone's or loop's batch: the heat it is given, and what it could still take."""
+        heat = state.heat()
+        lo, hi = (AIR_HEAT_LO, AIR_HEAT_HI) if state.node.kind == "air" else (LIQUID_HEAT_LO, LIQUID_HEAT_HI)
+        readings = [Reading(lo, heat.lo), Reading(hi, heat.hi), Reading(COVERAGE, heat.coverage)]
+        if state.capacity_watts:
+            readings.append(Reading(HEADROOM, state.capacity_watts - heat.hi))
+            if heat.best is not None:
+                readings.append(Reading(LOAD_RATIO, heat.best / state.capacity_watts))
+        return self.batch("cooling_node", state.node.id, tuple(readings), now)
+
+    def site(self, racks: list[RackState], now: Moment) -> Batch:
+        """Give the batch of all racks together."""
+        return self.batch("site", self._site.name, tuple(draw_readings(site_draw(racks))), now)
+
+
+def site_draw(racks: list[RackState]) -> Interval:
+    """Sum the draw of all racks, covered by as much of it as is measured."""
+    draws = [state.draw.total for state in racks]
+    values = [Value(draw.lo, draw.best, draw.hi, QUALITIES.index(draw.quality)) for draw in draws]
+    weight = sum(draw.hi for draw in draws)
+    return published(
+        total(values),
+        coverage=sum(draw.hi * draw.coverage for draw in draws) / weight if weight else 0.0,
+        provenance="sum of its racks",
+        lost=[name for draw in draws for name in draw.lost],
+        structural=[name for draw in draws for name in draw.structural],
+    )

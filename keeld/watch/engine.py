@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from keeld.alerts.board import Board
 from keeld.alerts.restored import RestoredAlarm
+from keeld.budgets.intake import METERING_KINDS
 from keeld.budgets.source import SECOND_NS, Look
-from keeld.budgets.topology import Topology, build
+from keeld.budgets.topology import build
 from keeld.budgets.window import SLOT_S
-from keeld.model import OWN_DRIVER, Batch, Moment, Site, SiteView, Transition
-from keeld.settings import RuleSettings
-from keeld.watch.derived import Publisher
-from keeld.watch.racks import RackState, judge_density
+from keeld.model import OWN_DRIVER, Batch, Moment, RuleSettings, Site, SiteView, Transition
+from keeld.watch.feeds import CHECK_NS
 from keeld.watch.rulebook import Rulebook
+from keeld.watch.state import SiteState, findings
 from keeld.watch.views import site_view
 
 SLOT_NS = int(SLOT_S * SECOND_NS)
@@ -28,6 +28,8 @@ LATE_NS = 600 * SECOND_NS
 """Batches older than two windows are history: they judge nothing."""
 FIRST_NS = SECOND_NS
 """Derived values are first given this long after the first readings, not at the end of the first slot."""
+MOST_MISSED = 1080
+"""Slots of the longest window: more that were slept through change nothing."""
 SLICE = 400
 """Sources looked at in one call of `tick`: about a millisecond."""
 
@@ -53,58 +55,76 @@ class Watch:
         unverifiable_s: float = 7200.0,
     ) -> None:
         self._board = Board(site.name, timezone=site.timezone, unverifiable_s=unverifiable_s)
+        self._started_ns = now.mono_ns
         self._slot = 0
         self._slot_end_ns = _next_boundary(now)
-        self._missed = 0
-        self._closing: Iterator[int] | None = None
+        self._check_ns: int | None = None
         self._first_ns: int | None = None
         self._has_published = False
+        self._closing: Iterator[int] | None = None
+        self._moved: set[tuple[str, str]] = set()
         self._batches: list[Batch] = []
-        self._build(build(site), rules, now)
+        self._state = SiteState(build(site), Rulebook(rules), now)
         self._restore(restored, now)
-
-    def _build(self, topology: Topology, rules: Mapping[str, RuleSettings], now: Moment) -> None:
-        self._topology = topology
-        self._rules = Rulebook(rules)
-        look = Look(now.mono_ns)
-        self._racks = {plan.rack.id: RackState(plan, self._rules, look) for plan in topology.racks.values()}
-        self._publisher = Publisher(topology.site)
-
-    def _restore(self, restored: Sequence[RestoredAlarm], now: Moment) -> None:
-        return
 
     def feed(self, batch: Batch, now: Moment) -> tuple[Transition, ...]:
         """Take a batch; give what the rules that must not wait make of it."""
-        if batch.device.driver == OWN_DRIVER:
+        device = batch.device
+        if device.driver == OWN_DRIVER:
             return ()
-        intake = self._topology.intakes.get(batch.device.id)
-        age_ns = now.wall_ns - batch.time_ns
+        intake = self._state.topology.intakes.get(device.id)
+        age_ns = max(0, now.wall_ns - batch.time_ns)
         if intake is None or age_ns > LATE_NS:
             return ()
-        if not intake.take(batch, now.mono_ns - max(0, age_ns), self._slot):
+        is_first = intake.answered_ns is None
+        if not intake.take(batch, now.mono_ns - age_ns, self._slot):
             return ()
-        if batch.readings and self._first_ns is None:
+        if self._first_ns is None and batch.readings:
             self._first_ns = now.mono_ns + FIRST_NS
-        return self._board.take_moves()
+        if intake.device.kind not in METERING_KINDS:
+            return ()
+        self._state.arrive(intake, self._board, now, is_first=is_first)
+        if self._state.feeds.observe(intake, batch.group) and self._check_ns is None:
+            self._check_ns = now.mono_ns
+        return self._take_moves()
 
     def next_wake(self) -> int:
         """Monotonic time at which `tick` has something to do; in the past while a slot is being closed."""
-        if self._closing is not None:
+        if self._closing is not None or self._moved:
             return 0
+        due_ns = self._slot_end_ns
         if self._first_ns is not None and not self._has_published:
-            return min(self._first_ns, self._slot_end_ns)
-        return self._slot_end_ns
+            due_ns = min(due_ns, self._first_ns)
+        if self._check_ns is not None:
+            due_ns = min(due_ns, self._check_ns)
+        return min([due_ns, *(state.waits_ns for state in self._state.waiting.values() if state.waits_ns is not None)])
 
     def tick(self, now: Moment) -> Outcome:
         """Do what is due, a slice at a time."""
+        self._state.judge_waiting(self._board, now)
+        self._check_feeds(now)
         if self._closing is None and now.mono_ns >= self._slot_end_ns:
             self._closing = self._close_slot(now)
         if self._closing is not None:
             self._run_slice()
         elif self._first_ns is not None and not self._has_published and now.mono_ns >= self._first_ns:
             self._publish_first(now)
+        transitions = self._take_moves()
+        self._publish_moved(now)
         batches, self._batches = tuple(self._batches), []
-        return Outcome(self._board.take_moves(), batches)
+        return Outcome(transitions, batches)
+
+    def _take_moves(self) -> tuple[Transition, ...]:
+        moves = self._board.take_moves()
+        self._moved.update((move.target_kind, move.target_id) for move in moves)
+        return moves
+
+    def _check_feeds(self, now: Moment) -> None:
+        if self._check_ns is None or now.mono_ns < self._check_ns:
+            return
+        state = self._state
+        state.feeds.judge(state.rules, self._board, now)
+        self._check_ns = now.mono_ns + CHECK_NS if state.feeds.suspects else None
 
     def _run_slice(self) -> None:
         left = SLICE
@@ -115,35 +135,72 @@ class Watch:
         self._closing = None
 
     def _close_slot(self, now: Moment) -> Iterator[int]:
+        """Close the slot that has ended; later calls of `tick` go on with the same moment."""
         look = Look(self._slot_end_ns, self._slot)
-        missed = (now.mono_ns - self._slot_end_ns) // SLOT_NS
+        missed = min(MOST_MISSED, (now.mono_ns - self._slot_end_ns) // SLOT_NS)
         self._slot += 1
         self._slot_end_ns = _next_boundary(now)
-        for state in self._racks.values():
-            state.close(look, missed=missed)
-            judge_density(state, self._rules, self._board, now)
-            self._batches.append(self._publisher.rack(state, now))
-            yield 1 + len(state.plan.loads)
+        yield from self._state.close(look, self._board, now, missed=missed, batches=self._batches)
         self._board.review(now)
         self._has_published = True
 
     def _publish_first(self, now: Moment) -> None:
-        look = Look(now.mono_ns)
-        for state in self._racks.values():
-            state.see(look)
-            self._batches.append(self._publisher.rack(state, now))
+        self._state.see(Look(now.mono_ns))
+        self._batches += self._state.publish_all(now)
         self._has_published = True
+
+    def _publish_moved(self, now: Moment) -> None:
+        """Give fresh values of what an alarm moved about, beside those of every slot."""
+        if self._moved and self._closing is None:
+            self._batches += self._state.publish(self._moved, now)
+            self._moved.clear()
 
     def view(self, now: Moment) -> SiteView:
         """Give the site as it stands."""
-        look = Look(now.mono_ns)
-        for state in self._racks.values():
-            state.see(look)
-        return site_view(self._topology, self._racks, self._rules, self._board, now)
+        self._state.see(Look(now.mono_ns))
+        return site_view(self._state, self._board, now)
+
+    @property
+    def urgent(self) -> frozenset[str]:
+        """Devices that measure a circuit loaded over 90 %: worth reading every 2 s."""
+        return frozenset(self._state.urgent)
+
+    def findings(self) -> tuple[str, ...]:
+        """List what cannot be judged as configured, as sentences: facts about the site, never alarms."""
+        return findings(self._state)
 
     def snapshot(self) -> tuple[RestoredAlarm, ...]:
         """Give every alarm that is not OK, as it must survive a restart."""
         return self._board.snapshot()
+
+    def _restore(self, restored: Sequence[RestoredAlarm], now: Moment) -> None:
+        known = {subject.key: subject for subject in self._state.subjects()}
+        for saved in restored:
+            subject = known.get((saved.rule, saved.target_kind, saved.target_id))
+            if subject is None:
+                self._board.withdraw_saved(saved, now)
+            else:
+                self._board.restore(saved, subject.rule, subject.levels, subject.target, now)
+
+    def reload(self, site: Site, rules: Mapping[str, RuleSettings], now: Moment) -> tuple[Transition, ...]:
+        """Take a new configuration: what did not change keeps its past, what has gone is withdrawn."""
+        before = self._state
+        saved = {(alarm.rule, alarm.target_kind, alarm.target_id): alarm for alarm in self._board.snapshot()}
+        self._closing = None
+        self._state = SiteState(build(site, before.topology.intakes), Rulebook(rules), now)
+        self._state.keep(before)
+        known = {subject.key: subject for subject in self._state.subjects()}
+        turned = {
+            name for name, state in self._state.racks.items()
+            if name in before.racks and before.racks[name].plan.rack.state != state.plan.rack.state
+        }  # fmt: skip
+        kept = [key for key in known if not (key[1] == "rack" and key[2] in turned)]
+        self._board.withdraw(kept, now)
+        for key, alarm in saved.items():
+            if key in self._board.alarms:
+                subject = known[key]
+                self._board.restore(alarm, subject.rule, subject.levels, subject.target, now)
+        return self._take_moves()
 
 
 def _next_boundary(now: Moment) -> int:

@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from keeld.alerts.alarm import Evidence, Target
 from keeld.alerts.board import Board
 from keeld.alerts.rules import INLET_OR_ZONE, MEASURED, PHASE_OVER_DERATE
 from keeld.budgets.draw import RackDraw, rack_draw
 from keeld.budgets.heat import Heat, rack_heat
-from keeld.budgets.source import Look
+from keeld.budgets.source import HELD, Look
 from keeld.budgets.topology import RackPlan
 from keeld.budgets.window import SLOT_S, Mean
+from keeld.metrics import TEMPERATURE
 from keeld.model import Interval, Moment
 from keeld.watch.rulebook import NOT_OVER, Rulebook, Windows, set_of
 
 SLOT_CAP_S = 2 * SLOT_S
 """Most that one slot's step may add to a delay: two slots, so that a stalled loop satisfies nothing."""
 _KNOWN_COVERAGE = 0.5
+RECOMMENDED_CELSIUS = MappingProxyType({"A1": 27.0, "A2": 27.0, "A3": 27.0, "A4": 27.0, "H1": 22.0})
+"""Highest recommended intake temperature by class; presets that a site may replace, not a standard's text."""
 
 
 class RackState:
     """What the watch knows of one rack."""
 
-    __slots__ = ("air", "draw", "facts", "heat", "plan", "power", "set_name", "target")
+    __slots__ = (
+        "air",
+        "bound_watts",
+        "coolant",
+        "draw",
+        "facts",
+        "heat",
+        "last_ratio",
+        "last_watts",
+        "plan",
+        "power",
+        "set_name",
+        "target",
+    )
 
-    def __init__(self, plan: RackPlan, rules: Rulebook, look: Look) -> None:
+    def __init__(self, plan: RackPlan, rules: Rulebook, look: Look, *, coolant: str = "water") -> None:
         self.plan = plan
+        self.coolant = coolant
         self.set_name = set_of(plan.rack)
         self.power = Windows(rules.all_levels("rack_density_power", self.set_name))
         self.air = Windows(rules.all_levels("rack_density_air", self.set_name))
         self.facts: set[str] = set()
         self.target = rack_target(plan)
+        self.bound_watts: float | None = None
+        """Most that fresh meters further up leave for this rack; None where there is none."""
+        self.last_watts: float | None = None
+        self.last_ratio: float | None = None
+        """Draw, and its share of the budget, when most of it was last measured."""
         self.draw: RackDraw
         self.heat: Heat
         self.see(look)
@@ -37,7 +61,7 @@ class RackState:
     def see(self, look: Look) -> None:
         """Work out draw and heat at an instant or over a slot."""
         self.draw = rack_draw(self.plan, look)
-        self.heat = rack_heat(self.plan, self.draw.total, look)
+        self.heat = rack_heat(self.plan, self.draw.total, look, self.coolant)
 
     def close(self, look: Look, *, missed: int) -> None:
         """Close a slot in the windows; slots that keeld slept through count as anything up to the ceiling."""
@@ -49,11 +73,16 @@ class RackState:
         draw, air = self.draw.total, self.heat.air
         self.power.push(draw.lo, draw.best, draw.hi)
         self.air.push(air.lo, air.best, air.hi)
+        if draw.best is not None and draw.coverage >= _KNOWN_COVERAGE:
+            budget = self.plan.rack.budget.power_watts
+            self.last_watts = draw.best
+            self.last_ratio = draw.best / budget if budget else None
 
-    @property
-    def row(self) -> str:
-        """Row of the rack; racks without one share a row without a name."""
-        return self.plan.rack.row or ""
+    def keep(self, before: RackState) -> None:
+        """Take over the past of the same rack as it stood before a reload."""
+        self.power.keep(before.power)
+        self.air.keep(before.air)
+        self.last_watts, self.last_ratio = before.last_watts, before.last_ratio
 
 
 def rack_target(plan: RackPlan) -> Target:
@@ -73,7 +102,7 @@ def judge_density(state: RackState, rules: Rulebook, board: Board, now: Moment) 
     return moved
 
 
-def _judge(  # noqa: PLR0917 - one call site; the rule's whole context
+def _judge(
     state: RackState, name: str, rules: Rulebook, board: Board, now: Moment, windows: Windows, limit_watts: float
 ) -> bool:
     levels = rules.levels(name, state.set_name)
@@ -123,8 +152,21 @@ def _detail(state: RackState, name: str, interval: Interval, mean: Mean) -> str:
     return " ".join(words)
 
 
-def note_facts(state: RackState, *, phase_over: bool, hot_or_short: bool) -> None:
-    """Set the facts that some levels need beside their limit."""
+def note_facts(state: RackState, look: Look, *, phase_over: bool, zone_short: bool) -> None:
+    """Find out which facts hold that some levels need beside their limit."""
     measured = not state.heat.is_assumed
+    hot_or_short = zone_short or is_inlet_hot(state.plan, look)
     flags = ((PHASE_OVER_DERATE, phase_over), (MEASURED, measured), (INLET_OR_ZONE, hot_or_short and measured))
     state.facts = {name for name, holds in flags if holds}
+
+
+def is_inlet_hot(plan: RackPlan, look: Look) -> bool:
+    """Whether a live sensor at the rack's intake is 3 K over what its class recommends."""
+    recommended = RECOMMENDED_CELSIUS.get(plan.rack.thermal_class or "")
+    if recommended is None:
+        return False
+    for intake in plan.sensors:
+        source = intake.measured(TEMPERATURE, "intake")
+        if source is not None and source.rank_at(look.mono_ns) <= HELD and (source.value or 0.0) > recommended + 3.0:
+            return True
+    return False

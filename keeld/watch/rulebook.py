@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from keeld.alerts.machine import Span
-from keeld.alerts.rules import SET_OF_STATE, SHIPPED, SITE_BLIND, Level, Rule, tuned
+from keeld.alerts.rules import PATH_DOWN, SET_OF_STATE, SHIPPED, SITE_BLIND, Level, Rule, tuned
 from keeld.budgets.window import Mean, Window, slots_of
-from keeld.model import Rack
-from keeld.settings import RuleSettings
+from keeld.model import Rack, RuleSettings
 
 NOT_OVER = Span(0.0, 0.0)
 """For a level whose other condition does not hold: certainly not exceeded."""
@@ -20,6 +19,7 @@ class Rulebook:
     def __init__(self, settings: Mapping[str, RuleSettings]) -> None:
         self._rules = {name: tuned(rule, settings.get(name)) for name, rule in SHIPPED.items()}
         self.site_blind = tuned(SITE_BLIND, settings.get(SITE_BLIND.name))
+        self.path_down = tuned(PATH_DOWN, settings.get(PATH_DOWN.name))
 
     def rule(self, name: str) -> Rule:
         """Give a rule by name."""
@@ -27,7 +27,10 @@ class Rulebook:
 
     def levels(self, name: str, set_name: str) -> tuple[Level, ...]:
         """Give a rule's levels in a set; none where it is switched off or does not belong to the set."""
-        rule = self._rules[name]
+        return self.levels_of(self._rules[name], set_name)
+
+    def levels_of(self, rule: Rule, set_name: str) -> tuple[Level, ...]:
+        """Give the levels of a variant of a rule in a set."""
         return rule.levels.get(set_name, ()) if rule.enabled else ()
 
     def all_levels(self, name: str, set_name: str) -> tuple[Level, ...]:

@@ -2,32 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 
 from keeld.alerts.alarm import Alarm as BoardAlarm
 from keeld.alerts.board import Board
-from keeld.budgets.interval import published, total, verdict
-from keeld.budgets.source import Value
-from keeld.budgets.topology import Topology
-from keeld.model import Alarm, Interval, Judgement, Moment, Quality, RackView, SiteView, Verdict
+from keeld.budgets.interval import published, verdict
+from keeld.budgets.limits import breaker_base
+from keeld.budgets.source import HELD
+from keeld.model import Alarm, Interval, Judgement, Moment, NodeView, Quality, RackView, SiteView, Verdict
+from keeld.watch.cooling import CoolingState
+from keeld.watch.derived import site_draw
+from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
-from keeld.watch.rulebook import Rulebook, Windows
+from keeld.watch.rulebook import Windows
+from keeld.watch.state import SiteState
 
+LOWEST_POWER_FACTOR = 0.9
+"""Of IT loads with corrected supplies; used only where nothing measures apparent power."""
 _WORST = (Verdict.OVER, Verdict.CANT_TELL, Verdict.OK)
 
 
-def site_view(
-    topology: Topology, racks: Mapping[str, RackState], rules: Rulebook, board: Board, now: Moment
-) -> SiteView:
+def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
     """Put the whole site together."""
-    rack_views = tuple(_rack_view(state) for state in racks.values())
-    draw = published(total(Value(v.draw.lo, v.draw.best, v.draw.hi, 0) for v in rack_views), coverage=1.0)
     return SiteView(
         time_ns=now.wall_ns,
-        draw=draw,
-        racks=rack_views,
-        nodes=(),
+        draw=site_draw(list(state.racks.values())),
+        racks=tuple(_rack_view(rack) for rack in state.racks.values()),
+        nodes=(
+            *(_node_view(node) for node in state.nodes.values()),
+            *(_cooling_view(zone) for zone in state.cooling.values()),
+        ),
         alarms=tuple(alarm_view(alarm) for alarm in board.alarms.values()),
+    )
+
+
+def _node_view(state: NodeState) -> NodeView:
+    node, draw = state.plan.node, state.known_draw
+    judgements = [
+        judgement("power_node", node.id, constraint, unit, limit, base, windowed(windows, live), live)
+        for constraint, unit, limit, base, windows, live in _node_limits(state)
+    ]
+    return NodeView(
+        kind="power_node",
+        id=node.id,
+        label=node.label,
+        draw=draw,
+        verdict=worst(tuple(judgements)),
+        judgements=tuple(judgements),
+    )
+
+
+def _node_limits(state: NodeState) -> Iterator[tuple[str, str, float, str, Windows, Interval]]:
+    """List a power node's limits with what each is judged on; lines that nothing measures are left out."""
+    node, draw = state.plan.node, state.known_draw
+    if state.rating_amperes is not None:
+        for phase, value in state.lines.items():
+            if value is not None:
+                live = published(value, coverage=1.0 if value.rank <= HELD else 0.0, lost=draw.lost)
+                name = f"current/{phase}" if phase else "current"
+                yield name, "A", state.rating_amperes, breaker_base(node), state.continuous[phase], live
+    if node.limit_watts is not None:
+        yield "power", "W", node.limit_watts, "limit", state.power, draw
+    if node.limit_volt_amperes is not None:
+        # apparent power is at least the active power, and at most that over the lowest factor that is usual
+        apparent = replace(draw, hi=draw.hi / LOWEST_POWER_FACTOR)
+        yield "apparent_power", "VA", node.limit_volt_amperes, "rating", Windows((), default_s=10.0), apparent
+
+
+def _cooling_view(state: CoolingState) -> NodeView:
+    heat, node = state.heat(), state.node
+    judgements: tuple[Judgement, ...] = ()
+    if state.capacity_watts:
+        base = f"{node.redundancy} capacity"
+        judgements = (judgement("cooling_node", node.id, node.kind, "W", state.capacity_watts, base, heat, heat),)
+    return NodeView(
+        kind="cooling_node", id=node.id, label=node.label, draw=heat, verdict=worst(judgements), judgements=judgements
     )
 
 

@@ -1,0 +1,287 @@
+"""What does not answer (rule 32) and what can no longer be judged because of it (rule 31).
+
+A switch or gateway with all of its devices silent is one alarm, not one for each. A mine loses a few machines every
+day, so its miners are counted per row against the row's own normal; everything else stands for itself.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from keeld.alerts.alarm import Evidence, Target
+from keeld.alerts.board import Board
+from keeld.alerts.machine import Span
+from keeld.alerts.rules import AI, BLINDS, MINING, PLANT, Level, Rule
+from keeld.budgets.intake import Intake
+from keeld.budgets.interval import NAMES_SHOWN
+from keeld.budgets.source import SECOND_NS
+from keeld.budgets.topology import UNHEARD_DRIVERS, Path, Topology
+from keeld.budgets.window import SLOT_S
+from keeld.model import Moment
+from keeld.watch.racks import SLOT_CAP_S, RackState
+from keeld.watch.rulebook import NOT_OVER, Rulebook
+
+STALE, BLIND = "source_stale", "blind"
+_TRUE, _FALSE = Span(1.0, 1.0), NOT_OVER
+_WEEK_S = 7 * 86400.0
+_NORMAL_LEAST = 0.02
+"""Of 3,000 miners, 60 down is an ordinary day."""
+_ABOVE_NORMAL = 2.0
+_DOWN_LEAST = 0.05
+_DOWN_LEAST_COUNT = 2
+_BUSY_RATIO = 0.8
+_HALF = 0.5
+
+
+class RowState:
+    """The miners of one row, and how many of them are usually down."""
+
+    __slots__ = ("intakes", "normal", "racks", "target")
+
+    def __init__(self, name: str) -> None:
+        self.intakes: list[Intake] = []
+        self.racks: list[RackState] = []
+        self.normal = _NORMAL_LEAST
+        self.target = Target("row", name, f"row {name}" if name else "miners", frozenset({f"row:{name}"}))
+
+    def learn(self, down: float) -> None:
+        """Move the normal towards what is down now: a mean over a week."""
+        self.normal = max(_NORMAL_LEAST, self.normal + (down - self.normal) * SLOT_S / _WEEK_S)
+
+
+class Silence:
+    """Rules 31 and 32 at the end of a slot."""
+
+    def __init__(self, topology: Topology, racks: dict[str, RackState], started_ns: int) -> None:
+        self._topology = topology
+        self._racks = racks
+        self._started_ns = started_ns
+        self._alone = [intake for intake in topology.intakes.values() if intake.device.kind != "miner"]
+        self.rows = _rows(topology, racks)
+        self._mines = [state for state in racks.values() if state.set_name == MINING and state.plan.loads]
+        self.site_target = Target("site", topology.site.name, topology.site.name, frozenset({"site"}))
+        self.paths = [(path, self.path_target(path)) for path in topology.paths]
+
+    def keep(self, before: Silence) -> None:
+        """Take over what rows had learnt, and the start, before a reload."""
+        self._started_ns = before._started_ns
+        for name in self.rows.keys() & before.rows.keys():
+            self.rows[name].normal = before.rows[name].normal
+
+    def is_gone(self, intake: Intake, now: Moment) -> bool:
+        """Whether a device has been silent for too long; one that was never heard gets its first minute."""
+        if intake.answered_ns is not None:
+            return intake.is_gone(now.mono_ns)
+        if intake.device.driver in UNHEARD_DRIVERS:
+            return False
+        return now.mono_ns - self._started_ns > max(6 * intake.device.interval_s, 60.0) * SECOND_NS
+
+    def judge(self, rules: Rulebook, board: Board, now: Moment) -> Iterator[int]:
+        """Run both rules, causes first; yields what each step cost."""
+        for path, target in self.paths:
+            self._judge_path(path, target, rules, board, now)
+            yield len(path.intakes)
+        for state in self._racks.values():
+            if state.set_name == AI:
+                self._judge_rack(state, rules, board, now)
+        yield len(self._racks)
+        for row in self.rows.values():
+            self._judge_row(row, rules, board, now)
+            yield len(row.intakes)
+        self._judge_site(rules, board, now)
+        for index, intake in enumerate(self._alone):
+            self._judge_device(intake, rules, board, now)
+            if index % 100 == 0:
+                yield 50
+
+    def _judge_path(self, path: Path, target: Target, rules: Rulebook, board: Board, now: Moment) -> None:
+        rule, levels = rules.path_down, rules.levels_of(rules.path_down, PLANT)
+        silent = all(intake.outages >= 2 or self.is_gone(intake, now) for intake in path.intakes)  # noqa: PLR2004 - twice
+        if not levels or (not silent and board.find(rule, target) is None):
+            return
+        facts = {BLINDS} if silent and self._blinded(target) else set()
+        spans = tuple(_FALSE if not silent or (level.needs and level.needs not in facts) else _TRUE for level in levels)
+        racks = sorted(name.removeprefix("rack:") for name in target.covers if name.startswith("rack:"))
+        detail = f"Behind it: {names([intake.device.id for intake in path.intakes])}."
+        if racks:
+            detail += f" Unobserved, limits NOT being checked: {names(racks)}."
+        evidence = Evidence(spans=spans, cause=f"{path.kind} {path.id} or its uplink", detail=detail)
+        board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
+
+    def _blinded(self, target: Target) -> bool:
+        return any(
+            f"rack:{rack_id}" in target.covers and state.set_name == AI and state.draw.total.coverage < _HALF
+            for rack_id, state in self._racks.items()
+        )
+
+    def _judge_rack(self, state: RackState, rules: Rulebook, board: Board, now: Moment) -> None:
+        rule, levels = rules.rule(BLIND), rules.levels(BLIND, AI)
+        draw, plan = state.draw.total, state.plan
+        if not levels:
+            return
+        is_blind = self._is_blind(state, now)
+        target = blind_target(state)
+        if not is_blind and board.find(rule, target) is None:
+            return
+        detail = f"Without data: {names(list(draw.lost))}." if draw.lost else ""
+        if state.last_watts is not None:
+            detail += f" Last seen {state.last_watts / 1000.0:.1f} kW."
+        budget = plan.rack.budget.power_watts
+        evidence = Evidence(
+            spans=(_TRUE if is_blind else _FALSE,) * len(levels),
+            lo=draw.lo,
+            best=draw.best,
+            hi=draw.hi,
+            limit=budget,
+            unit="W" if budget else "",
+            base="budget",
+            what="last known",
+            cause="its meters, or the network to them",
+            detail=detail.strip(),
+        )
+        board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
+
+    def _is_blind(self, state: RackState, now: Moment) -> bool:
+        draw = state.draw.total
+        if not draw.lost or draw.coverage >= _HALF or not self._are_gone(state, now):
+            return False
+        budget = state.plan.rack.budget.power_watts
+        if budget is not None and state.bound_watts is not None and state.bound_watts <= budget:
+            return False
+        return draw.coverage <= 0.0 or (state.last_ratio or 0.0) > _BUSY_RATIO
+
+    def _are_gone(self, state: RackState, now: Moment) -> bool:
+        """Whether what is lost has been gone for long enough; a start gives every source its first minute."""
+        return all(self.is_gone(intake, now) for intake in rack_sources(state) if not _is_heard(intake, now))
+
+    def _judge_row(self, row: RowState, rules: Rulebook, board: Board, now: Moment) -> None:
+        gone = [intake for intake in row.intakes if self.is_gone(intake, now)]
+        down = len(gone) / len(row.intakes)
+        normal = max(_DOWN_LEAST, _ABOVE_NORMAL * row.normal)
+        row.learn(down)
+        blind = self._blind_share(row.racks, now)
+        self._judge_share(rules.rule(BLIND), rules.levels(BLIND, MINING), row.target, blind, board, now)
+        rule, levels = rules.rule(STALE), rules.levels(STALE, MINING)
+        is_over = down > normal and len(gone) >= _DOWN_LEAST_COUNT
+        if not levels or (not is_over and board.find(rule, row.target) is None):
+            return
+        listed = names([intake.device.id for intake in gone])
+        detail = f"{len(gone)} of {len(row.intakes)} miners are silent ({normal:.0%} is normal here): {listed}."
+        evidence = Evidence(spans=(_TRUE if is_over else _FALSE,) * len(levels), detail=detail.replace("%", " %"))
+        board.judge(rule, levels, row.target, evidence, now=now, cap_s=SLOT_CAP_S)
+
+    def _blind_share(self, racks: list[RackState], now: Moment) -> float:
+        """Share of the nameplates that is neither heard from nor bounded by a fresh meter."""
+        whole = sum(load.ceiling_watts for state in racks for load in state.plan.loads)
+        dark = sum(
+            load.ceiling_watts
+            for state in racks
+            if state.draw.total.coverage < 1.0
+            for load in state.plan.loads
+            if self.is_gone(load.intake, now)
+        )
+        return dark / whole if whole else 0.0
+
+    def _judge_share(
+        self, rule: Rule, levels: tuple[Level, ...], target: Target, share: float, board: Board, now: Moment
+    ) -> None:
+        if not levels or (share <= min(level.limit for level in levels) and board.find(rule, target) is None):
+            return
+        detail = f"{share:.0%} of its nameplate watts are unobserved; limits there are NOT being checked."
+        evidence = Evidence(
+            spans=(Span(share, share),) * len(levels),
+            cause="the network to it, or its power",
+            detail=detail.replace("%", " %"),
+        )
+        board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
+
+    def _judge_site(self, rules: Rulebook, board: Board, now: Moment) -> None:
+        if self._mines:
+            levels = rules.levels_of(rules.site_blind, MINING)
+            share = self._blind_share(self._mines, now)
+            self._judge_share(rules.site_blind, levels, self.site_target, share, board, now)
+
+    def _judge_device(self, intake: Intake, rules: Rulebook, board: Board, now: Moment) -> None:
+        rule, levels = rules.rule(STALE), rules.levels(STALE, PLANT)
+        gone = self.is_gone(intake, now)
+        if not levels:
+            return
+        target = device_target(intake)
+        if not gone and board.find(rule, target) is None:
+            return
+        span = _TRUE if gone else None if intake.outages else _FALSE
+        reason = intake.outage.value if intake.outage is not None else "no answer"
+        detail = _last_answer(intake, now)
+        evidence = Evidence(spans=(span,) * len(levels), cause=f"last poll: {reason}", detail=detail)
+        board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
+
+    def path_target(self, path: Path) -> Target:
+        """Name a switch or gateway, with all that is seen through it alone."""
+        members = {intake.device.id for intake in path.intakes}
+        covers = {f"device:{name}" for name in members}
+        for other in self._topology.paths:
+            inside = {intake.device.id for intake in other.intakes}
+            if other is not path and (inside < members or (inside == members and path.kind == "switch")):
+                covers.add(f"path:{other.id}")
+        for rack_id, state in self._racks.items():
+            sources = rack_sources(state)
+            if sources and all(intake.device.id in members for intake in sources):
+                covers.add(f"rack:{rack_id}")
+        for name, row in self.rows.items():
+            if all(intake.device.id in members for intake in row.intakes):
+                covers.add(f"row:{name}")
+        return Target("path", path.id, f"{path.kind} {path.id}", frozenset({f"path:{path.id}"}), frozenset(covers))
+
+
+def _rows(topology: Topology, racks: dict[str, RackState]) -> dict[str, RowState]:
+    rows: dict[str, RowState] = {}
+    found: dict[str, set[str]] = defaultdict(set)
+    for intake in topology.intakes.values():
+        if intake.device.kind != "miner":
+            continue
+        rack = topology.racks.get(intake.device.rack or "")
+        name = intake.device.row or (rack.rack.row if rack is not None else None) or intake.device.rack or ""
+        rows.setdefault(name, RowState(name)).intakes.append(intake)
+        if rack is not None:
+            found[name].add(rack.rack.id)
+    for name, row in rows.items():
+        row.racks = [racks[rack_id] for rack_id in sorted(found[name]) if racks[rack_id].set_name == MINING]
+        covers = {f"rack:{state.plan.rack.id}" for state in row.racks}
+        row.target = Target("row", name, row.target.label, row.target.scopes, frozenset(covers) | row.target.scopes)
+    return rows
+
+
+def rack_sources(state: RackState) -> list[Intake]:
+    """List the devices that tell of a rack's power: its meters, or its machines where it has none."""
+    meters = [meter.intake for feed in state.plan.feeds.values() for meter in (*feed.inlets, *feed.meters)]
+    return meters or [load.intake for load in state.plan.loads]
+
+
+def blind_target(state: RackState) -> Target:
+    """Name a rack as unobserved, with the devices whose silence that is."""
+    sources = frozenset(f"device:{intake.device.id}" for intake in rack_sources(state))
+    base = state.target
+    return Target(base.kind, base.id, base.label, base.scopes, base.scopes | sources)
+
+
+def device_target(intake: Intake) -> Target:
+    """Name a device."""
+    device = intake.device
+    return Target("device", device.id, device.label or device.id, frozenset({f"device:{device.id}"}))
+
+
+def _is_heard(intake: Intake, now: Moment) -> bool:
+    return intake.answered_ns is not None and not intake.is_gone(now.mono_ns)
+
+
+def _last_answer(intake: Intake, now: Moment) -> str:
+    if intake.answered_ns is None:
+        return "It has not answered since keeld started."
+    return f"Its last answer was {(now.mono_ns - intake.answered_ns) / SECOND_NS:.0f} s ago."
+
+
+def names(ids: list[str]) -> str:
+    """List names for people, cut where nobody reads on."""
+    shown = ", ".join(ids[:NAMES_SHOWN])
+    return shown if len(ids) <= NAMES_SHOWN else f"{shown} and {len(ids) - NAMES_SHOWN} more"

@@ -1,0 +1,217 @@
+"""What the watch knows of one configuration, and the one walk over it that closes a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from keeld.alerts.board import Board
+from keeld.budgets.draw import is_metered_now, node_draw
+from keeld.budgets.intake import Intake
+from keeld.budgets.source import Look
+from keeld.budgets.topology import Topology
+from keeld.model import Batch, Interval, Moment
+from keeld.watch.cooling import cooling_states
+from keeld.watch.derived import Publisher
+from keeld.watch.feeds import FeedWatch
+from keeld.watch.nodes import NodeState, is_urgent, judge_continuous, judge_overload, judge_overload_slot
+from keeld.watch.racks import RackState, judge_density, note_facts
+from keeld.watch.rulebook import Rulebook
+from keeld.watch.silence import Silence
+from keeld.watch.subjects import Subject, subjects
+
+
+class SiteState:
+    """One configuration being watched."""
+
+    def __init__(self, topology: Topology, rules: Rulebook, now: Moment) -> None:
+        self.topology = topology
+        self.rules = rules
+        look = Look(now.mono_ns)
+        self.racks = {
+            name: RackState(plan, rules, look, coolant=_coolant(topology, plan.rack.cooling_liquid))
+            for name, plan in topology.racks.items()
+        }
+        self.nodes = {name: NodeState(topology.nodes[name], topology, rules) for name in topology.order}
+        self.cooling = cooling_states(topology, self.racks)
+        self.feeds = FeedWatch(topology)
+        self.silence = Silence(topology, self.racks, now.mono_ns)
+        self.publisher = Publisher(topology.site)
+        self.waiting: dict[str, NodeState] = {}
+        """Nodes with a delay of the overload rule running."""
+        self.urgent: set[str] = set()
+        self._breakers = _breakers(topology, self.nodes)
+        self.see(look)
+
+    def keep(self, before: SiteState) -> None:
+        """Take over the past of racks and nodes that are still there."""
+        for name in self.racks.keys() & before.racks.keys():
+            self.racks[name].keep(before.racks[name])
+        for name in self.nodes.keys() & before.nodes.keys():
+            self.nodes[name].keep(before.nodes[name])
+        self.silence.keep(before.silence)
+
+    def subjects(self) -> Iterator[Subject]:
+        """List every rule that is on at each of its targets."""
+        return subjects(
+            self.rules, self.topology, racks=self.racks, nodes=self.nodes, feeds=self.feeds, silence=self.silence
+        )
+
+    def arrive(self, intake: Intake, board: Board, now: Moment, *, is_first: bool) -> None:
+        """Run the overload rule on the breakers that a meter tells of."""
+        for state in self._breakers.get(intake.device.id, ()):
+            if is_first:
+                state.find_sources(self.topology)
+            if state.direct is None:
+                continue
+            self._judge_breaker(state, board, now)
+            if is_urgent(state):
+                self.urgent.add(intake.device.id)
+            elif self.urgent:
+                self.urgent.discard(intake.device.id)
+
+    def _judge_breaker(self, state: NodeState, board: Board, now: Moment) -> None:
+        judge_overload(state, self.rules, board, now)
+        if state.waits_ns is not None:
+            self.waiting[state.plan.node.id] = state
+        elif self.waiting:
+            self.waiting.pop(state.plan.node.id, None)
+
+    def judge_waiting(self, board: Board, now: Moment) -> None:
+        """Run the overload rule where a delay has just run out."""
+        for state in list(self.waiting.values()):
+            if state.waits_ns is not None and state.waits_ns <= now.mono_ns:
+                self._judge_breaker(state, board, now)
+                if state.waits_ns is not None and state.waits_ns <= now.mono_ns:
+                    state.waits_ns = None  # no fresh value to judge: the next sample will
+                    self.waiting.pop(state.plan.node.id, None)
+
+    def close(self, look: Look, board: Board, now: Moment, *, missed: int, batches: list[Batch]) -> Iterator[int]:
+        """Close a slot: racks, then nodes from the leaves up, then silence; yields what each step cost."""
+        for rack in self.racks.values():
+            rack.close(look, missed=missed)
+            yield 2 + len(rack.plan.loads)
+        feeds = self._feed_draws()
+        for node in self.nodes.values():
+            self._see_node(node, look, feeds)
+            node.close(missed=missed)
+            judge_overload_slot(node, self.rules, board, now)
+            judge_continuous(node, self.rules, board, now)
+            yield 3
+        self._bound_racks(look)
+        for zone in self.cooling.values():
+            zone.see(look)
+        yield from self.silence.judge(self.rules, board, now)
+        for rack in self.racks.values():
+            self._note_facts(rack, look)
+            judge_density(rack, self.rules, board, now)
+            yield 1
+        batches += self.publish_all(now)
+        yield len(self.racks)
+
+    def _note_facts(self, rack: RackState, look: Look) -> None:
+        nodes = rack.plan.rack.feeds.values()
+        phase_over = any(self.nodes[name].is_over_derate for name in nodes if name in self.nodes)
+        zone = self.cooling.get(rack.plan.rack.cooling_air or "")
+        note_facts(rack, look, phase_over=phase_over, zone_short=zone is not None and zone.is_short)
+
+    def _feed_draws(self) -> dict[tuple[str, str], Interval]:
+        return {(name, letter): feed for name, rack in self.racks.items() for letter, feed in rack.draw.feeds.items()}
+
+    def _see_node(self, node: NodeState, look: Look, feeds: dict[tuple[str, str], Interval]) -> None:
+        if node.direct is None:
+            node.find_sources(self.topology)
+        below = {child: self.nodes[child].known_draw for child in node.plan.children}
+        node.draw = node_draw(node.plan, look, below, feeds)
+        node.see(self.topology, look, self.nodes)
+
+    def see(self, look: Look) -> None:
+        """Work out every draw at an instant, without touching windows or alarms."""
+        for rack in self.racks.values():
+            rack.see(look)
+        feeds = self._feed_draws()
+        for node in self.nodes.values():
+            self._see_node(node, look, feeds)
+
+    def _bound_racks(self, look: Look) -> None:
+        """Find what live meters further up leave for racks that are not measured themselves."""
+        certain: dict[str, float] = {}
+        for name, node in self.nodes.items():
+            feeds = (self.racks[rack_id].draw.feeds[letter].lo for rack_id, letter in node.plan.feeds)
+            certain[name] = sum(chain((certain[child] for child in node.plan.children), feeds))
+        for rack in self.racks.values():
+            rack.bound_watts = None if rack.draw.total.coverage >= 1.0 else self._bound(rack, certain, look)
+
+    def _bound(self, rack: RackState, certain: dict[str, float], look: Look) -> float | None:
+        bound = 0.0
+        for letter, feed in rack.plan.feeds.items():
+            drawn = rack.draw.feeds[letter]
+            if drawn.coverage >= 1.0:
+                bound += drawn.hi
+                continue
+            above = self.topology.ancestors(feed.node.id if feed.node is not None else None)
+            metered = next((name for name in above if is_metered_now(self.nodes[name].plan, look)), None)
+            if metered is None:
+                return None
+            bound += max(0.0, self.nodes[metered].known_draw.hi - (certain[metered] - drawn.lo))
+        return bound
+
+    def publish_all(self, now: Moment) -> list[Batch]:
+        """Make the derived batch of everything."""
+        names = chain(
+            (("rack", name) for name in self.racks),
+            (("power_node", name) for name in self.nodes),
+            (("cooling_node", name) for name in self.cooling),
+            (("site", self.topology.site.name),),
+        )
+        return self.publish(names, now)
+
+    def publish(self, names: Iterable[tuple[str, str]], now: Moment) -> list[Batch]:
+        """Make the derived batches of some targets; what is none of them has no batch."""
+        made = [self._publish_one(kind, name, now) for kind, name in names]
+        return [batch for batch in made if batch is not None]
+
+    def _publish_one(self, kind: str, name: str, now: Moment) -> Batch | None:
+        if kind == "rack" and name in self.racks:
+            return self.publisher.rack(self.racks[name], now)
+        if kind == "power_node" and name in self.nodes:
+            return self.publisher.node(self.nodes[name], now)
+        if kind == "cooling_node" and name in self.cooling:
+            return self.publisher.cooling(self.cooling[name], now)
+        return self.publisher.site(list(self.racks.values()), now) if kind == "site" else None
+
+
+def _coolant(topology: Topology, name: str | None) -> str:
+    return topology.cooling[name].coolant if name in topology.cooling else "water"
+
+
+def _breakers(topology: Topology, nodes: dict[str, NodeState]) -> dict[str, list[NodeState]]:
+    """Map each meter to the breakers whose current it tells."""
+    found: dict[str, list[NodeState]] = {}
+    for state in nodes.values():
+        if state.rating_amperes is None:
+            continue
+        meters = list(state.plan.meters)
+        if not state.plan.children:
+            for rack_id, letter in state.plan.feeds:
+                feed = topology.racks[rack_id].feeds[letter]
+                meters += feed.inlets + feed.meters
+        for device_id in {meter.intake.device.id for meter in meters}:
+            found.setdefault(device_id, []).append(state)
+    return found
+
+
+def findings(state: SiteState) -> tuple[str, ...]:
+    """Say what cannot be judged as configured."""
+    idle = [
+        name
+        for name, node in state.nodes.items()
+        if node.rating_amperes is not None and node.plan.feeds and not any(node.lines.values())
+    ]
+    sourceless = [name for name, rack in state.racks.items() if rack.draw.total.structural and not rack.draw.total.lost]
+    found = []
+    if idle:
+        found.append(f"phase rules idle on {len(idle)} circuits, no line currents: {', '.join(sorted(idle)[:8])}")
+    if sourceless:
+        found.append(f"{len(sourceless)} racks with power that nothing measures: {', '.join(sorted(sourceless)[:8])}")
+    return tuple(found)
