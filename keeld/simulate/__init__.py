@@ -1,1 +1,1 @@
-"""To be filled."""
+"""A site that is not there: real protocols on loopback, driven by a model of its power, heat and machines."""
