@@ -24,7 +24,6 @@ from keeld.spool import Limits, Spool, Tally
 
 __all__ = ["Pace", "Store"]
 
-_GATHER_S = 0.9
 _LINES_MOST = 5_000
 _BATCHES_AT_ONCE = 64
 _COALESCE_S = 0.02
@@ -47,9 +46,10 @@ class Store:
             linger_s=settings.linger_s,
         )
         self._health = health
+        self._pace = pace or Pace()
         self._spool = Spool(settings.directory / "spool", [sink.name for sink in sinks], limits=limits, health=health)
         self._desk = Desk(self._spool)
-        self._deliveries = {sink.name: Delivery(sink, self._desk, pace=pace or Pace(), health=health) for sink in sinks}
+        self._deliveries = {sink.name: Delivery(sink, self._desk, pace=self._pace, health=health) for sink in sinks}
         self._encoder = Encoder()
         self._texts: list[str] = []
         self._lines = 0
@@ -122,7 +122,7 @@ class Store:
 
     async def _gather(self, subscription: Subscription) -> bool:
         """Encode what comes within the time or up to the size of one parcel; False once the subscription is closed."""
-        until_s = asyncio.get_running_loop().time() + _GATHER_S
+        until_s = asyncio.get_running_loop().time() + self._pace.gather_s
         while self._lines < _LINES_MOST:
             try:
                 async with asyncio.timeout_at(until_s):
@@ -130,7 +130,7 @@ class Store:
                     if not batches:
                         return False
                     self._encode(batches)
-                    await asyncio.sleep(_COALESCE_S)
+                    await asyncio.sleep(_COALESCE_S if len(batches) < _BATCHES_AT_ONCE else 0)
             except TimeoutError:
                 break
         return True

@@ -46,8 +46,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long to wait before the next try, in seconds."""
+    """How long lines gather for one parcel, and how long to wait before the next try, in seconds."""
 
+    gather_s: float = 0.9
     first_s: float = 0.5
     most_s: float = 60.0
     fault_s: float = 30.0

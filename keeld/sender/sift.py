@@ -38,7 +38,8 @@ async def sift(lines: list[bytes], first: Reply, post: Post) -> Sifted:
     rejections = 0
     pieces = collections.deque([(lines, first)])
     while pieces:
-        piece, reply = pieces.popleft()
+        # straight down to the first good line, then evenly: what is given up at the bound is many small pieces
+        piece, reply = pieces.popleft() if found.accepted else pieces.pop()
         rejections += reply.answer is Answer.REJECTED
         if len(piece) == 1 or rejections > _most(found):
             found.refusals.append((reply.words, b"".join(piece)))

@@ -6,6 +6,7 @@ drops. Redirects are refused, because a followed one turns into a GET that answe
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from types import SimpleNamespace
 
@@ -115,7 +116,7 @@ def _authorization(settings: InfluxSettings) -> str | None:
         return f"Token {_printable(settings.token)}"
     if settings.username:
         password = settings.password.reveal() if settings.password is not None else ""
-        return aiohttp.BasicAuth(settings.username, password, "utf-8").encode()
+        return f"Basic {base64.b64encode(f'{settings.username}:{password}'.encode()).decode()}"
     return None
 
 

@@ -37,7 +37,6 @@ def bury(queue: Queue, ticket: Ticket, refusals: Sequence[Refusal]) -> bool:
     except OSError as error:
         log.warning("refused lines cannot be kept", sink=queue.sink, reason=error.strerror)
         return False
-    log.warning("lines refused by sink", sink=queue.sink, file=name, words=refusals[0][0])
     return True
 
 

@@ -15,7 +15,7 @@ from keeld.spool.memory import Memory
 from keeld.spool.parcel import BLOCK_BYTES, Lane, Ticket, blocks_of
 from keeld.spool.queue import Queue
 
-_TELL_AGAIN_S = 300.0
+TELL_AGAIN_S = 300.0
 
 log = structlog.get_logger()
 
@@ -121,6 +121,6 @@ class Caps:
             self._memory.settle(ticket, queue.sink)
         files.remove(queue.path(ticket, Lane.BACKLOG))
         self.count(queue, ticket, cause)
-        if now_s - self._told_s.get(cause, -_TELL_AGAIN_S) >= _TELL_AGAIN_S:
+        if now_s - self._told_s.get(cause, -TELL_AGAIN_S) >= TELL_AGAIN_S:
             log.error("oldest readings dropped", sink=queue.sink, cause=cause, lines=queue.tally.evicted[cause])
             self._told_s[cause] = now_s

@@ -13,7 +13,7 @@ import structlog
 from keeld.health import Health
 from keeld.spool import files
 from keeld.spool.asides import Refusal, bury, set_aside
-from keeld.spool.caps import Caps, Limits
+from keeld.spool.caps import TELL_AGAIN_S, Caps, Limits
 from keeld.spool.memory import Memory
 from keeld.spool.parcel import BLOCK_BYTES, DamagedError, Lane, Parcel, Ticket, blocks_of, frame, unframe
 from keeld.spool.queue import Queue, Tally
@@ -38,6 +38,7 @@ class Spool:
         self._caps = Caps(self._queues, memory=self._memory, limits=limits, health=health)
         self._writable = True
         self._readable = True
+        self._told_refused_s = -TELL_AGAIN_S
         self._next_seq = 1
         self._lock: int | None = None
 
@@ -115,6 +116,7 @@ class Spool:
         queue = self._queues[sink]
         if parcel.lane is not Lane.RESEND:
             self._settle(queue, parcel.ticket, refusals)
+            self._tell_refused(queue, refusals, now_s)
         if self._keep_sent(queue, parcel):
             queue.linger(parcel.ticket, now_s)
         else:
@@ -261,6 +263,11 @@ class Spool:
         elif error is None and not self._writable:
             log.info("spool is written again")
         self._writable = error is None
+
+    def _tell_refused(self, queue: Queue, refusals: Sequence[Refusal], now_s: float) -> None:
+        if refusals and now_s - self._told_refused_s >= TELL_AGAIN_S:
+            log.warning("lines refused by sink", sink=queue.sink, folder=str(queue.dead_folder), words=refusals[0][0])
+            self._told_refused_s = now_s
 
     def _tell_read(self, error: OSError | None) -> None:
         if error is not None and self._readable:
