@@ -155,7 +155,7 @@ class Node:
         """Take the addresses that an earlier worker knew, so that ranks hold over its end."""
         if not isinstance(buses, list):
             return
-        for bus in buses[: MOST_GPUS - len(self._gpus)]:
+        for bus in buses[: max(0, MOST_GPUS - len(self._gpus))]:
             if isinstance(bus, str) and _BUS.fullmatch(bus):
                 self._gpus.setdefault(bus, Gpu(bus, failed=_LOST))
 
@@ -219,7 +219,7 @@ class Node:
             gpu.failed = code
         for index, code in nameless[len(missing) :]:
             ranked.insert(min(index, len(ranked)), Gpu("", failed=code))
-        return ranked
+        return ranked[:MOST_GPUS]
 
     def forget_abilities(self) -> None:
         """Ask everything again: what a GPU can tell changes when MIG is switched."""
@@ -249,7 +249,8 @@ def _ask(gpu: Gpu, tier: str) -> Values:
     about = {"bus": gpu.bus, "uuid": gpu.uuid, "serial": gpu.serial}
     if gpu.handle is not None:
         try:
-            return about | {"values": read(gpu, tier)}  # a lost GPU is asked as well: it answers at once, or is back
+            # A lost GPU is asked as well: it refuses at once, or is back. It stays marked until it is opened again.
+            return about | {"values": read(gpu, tier)}
         except GpuFailed as failure:
             gpu.failed = failure.code
     return about | {"failed": gpu.failed, "words": describe(gpu.failed)}

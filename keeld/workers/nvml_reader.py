@@ -11,7 +11,7 @@ import pynvml
 from keeld.errors import Outage
 from keeld.workers.lifeline import Fatal
 from keeld.workers.nvml_events import XidListener
-from keeld.workers.nvml_gpus import EXIT_NO_GPU, Node, ask_all, fatal
+from keeld.workers.nvml_gpus import EXIT_NO_GPU, Node, ask_all, describe, fatal
 
 
 class Reader:
@@ -63,12 +63,14 @@ class Reader:
 
     def _look_again(self, tier: str) -> None:
         """Look for GPUs that came or went; end the process when none is left, as only a new one may find them again."""
-        counted = self._node.counted()
-        if counted != self._node.count or (tier == "slow" and self._node.has_failures()):
-            self._node.refresh()
+        node = self._node
+        counted = node.counted()
+        if counted != node.count or not node.answers() or (tier == "slow" and node.has_failures()):
+            node.refresh()
         if tier == "once":
-            self._node.forget_abilities()
+            node.forget_abilities()
         if counted == 0:
             raise Fatal(Outage.LOST, "the NVIDIA driver lists no GPU", EXIT_NO_GPU)
-        if tier == "slow" and not self._node.answers():
-            raise Fatal(Outage.LOST, f"none of {counted} GPUs answers; see dmesg for XID errors", EXIT_NO_GPU)
+        if not node.answers():
+            why = describe(node.ranked()[0].failed)
+            raise Fatal(Outage.LOST, f"none of {counted} GPUs answers ({why}); see dmesg for XID errors", EXIT_NO_GPU)

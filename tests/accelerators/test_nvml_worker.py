@@ -291,7 +291,7 @@ async def test_a_replaced_library_is_seen_by_the_next_process_only(driver, attac
 
 async def test_a_hung_call_is_an_outage_and_leaves_the_loop_alone(driver, attach) -> None:
     driver.h100s(2)
-    host = attach(patience=Patience(answer_s=0.3, restart_least_s=0.05, kill_after_s=5.0))
+    host = attach(patience=Patience(answer_s=0.3, restart_least_s=0.05, kill_after_s=5.0, leave_s=0.05))
     await _ready(host)
     pid = host.link.pid
     driver.gpu(1, hang_ms=60_000)
@@ -316,7 +316,7 @@ async def test_a_hung_call_is_an_outage_and_leaves_the_loop_alone(driver, attach
 
 async def test_a_slow_call_answers_late_and_the_late_answer_is_thrown_away(driver, attach) -> None:
     driver.h100s(1)
-    host = attach(patience=Patience(answer_s=0.4, misses=9))
+    host = attach(patience=Patience(answer_s=0.4, misses=9, leave_s=0.05))
     await _ready(host)
     pid = host.link.pid
     driver.gpu(0, hang_ms=250)  # about six calls a poll
@@ -341,7 +341,7 @@ async def test_an_xid_is_told_once_with_the_gravest_first(driver, attach) -> Non
 
 async def test_an_xid_in_an_answer_that_never_arrived_is_told_again(driver, attach) -> None:
     driver.h100s(1)
-    host = attach(patience=Patience(answer_s=0.4, misses=9))
+    host = attach(patience=Patience(answer_s=0.4, misses=9, leave_s=0.05))
     await _ready(host)
     driver.change(xids=1, xid1="0 48", **{"0.hang_ms": 60})
     with pytest.raises(TimeoutError):
