@@ -136,14 +136,14 @@ class LinkPoller:
         """Open the link, poll until cancelled, and let go of it."""
         link = self._driver.open_link(self.devices[0])
         now_ns = time.monotonic_ns()
-        self._posts = [self._post(device, now_ns) for device in self.devices]
+        self._posts = [self.post(device, now_ns) for device in self.devices]
         try:
             while True:
                 await self._poll_next(link)
         finally:
             await link.close()
 
-    def _post(self, device: Device, now_ns: int) -> Post:
+    def post(self, device: Device, now_ns: int) -> Post:
         groups = self._driver.groups(device)
         start_ns = now_ns + ticker.phase_ns(device.id, int(device.interval_s * _S_NS))
         return Post(device, {group: start_ns for group in (Group.ONCE, Group.FAST, Group.SLOW) if group in groups})
@@ -168,7 +168,7 @@ class LinkPoller:
             late_ns = time.monotonic_ns() - ready_ns
             self._health.late_s_max = max(self._health.late_s_max, late_ns / _S_NS)
             self._health.late_polls += late_ns > _LATE_NS
-            await self._poll(link, post, group)
+            await self.poll(link, post, group)
 
     def _next_due(self) -> tuple[Post, Group, int]:
         best: tuple[Post, Group, int] | None = None
@@ -186,7 +186,7 @@ class LinkPoller:
         if group is Group.FAST:
             self._health.overruns += skipped
 
-    async def _poll(self, link: Link, post: Post, group: Group) -> None:
+    async def poll(self, link: Link, post: Post, group: Group) -> None:
         device = post.device
         wall_ns = time.time_ns()
         wall_ns -= wall_ns % _MS_NS
