@@ -32,6 +32,7 @@ BOARD = tuple(f"board/{index}" for index in range(MOST_ROWS))
 CHIP = tuple(f"chip/{index}" for index in range(MOST_ROWS))
 FAN = tuple(f"fan/{number}" for number in range(MOST_ROWS + 1))
 
+_SAID = frozenset({str, int})
 _ACCESS_DENIED = 45
 _MOST_WORDS = 128
 
@@ -42,9 +43,10 @@ def check_status(answer: Mapping[str, Any]) -> None:
     entry = status[0] if isinstance(status, list) and status else status
     if isinstance(entry, str):
         entry = answer
-    if not isinstance(entry, dict) or entry.get("STATUS") not in {"E", "F"}:
+    if not isinstance(entry, dict) or entry.get("STATUS") not in ("E", "F"):  # a tuple: the device may send a list
         return
-    words = clean(entry.get("Msg", "no reason given"), _MOST_WORDS)
+    message = entry.get("Msg")
+    words = clean(message, _MOST_WORDS) if isinstance(message, str) else "no reason given"
     if number(entry.get("Code")) == _ACCESS_DENIED or "denied" in words.casefold():
         raise PollError(Outage.DENIED, words)
     raise PollError(Outage.UNSUPPORTED, words)
@@ -133,7 +135,7 @@ def pairs(fields: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, name in keys.items():
         value = fields.get(key)
-        if isinstance(value, str | int | float) and not isinstance(value, bool) and name not in found:
+        if type(value) in _SAID and name not in found:
             text = clean(value).strip("'\"")
             if text:
                 found[name] = text

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 
-_ACCOUNT_KEYS = "user|username|pass|passwd|password|worker|workername|account|token|salt"
+_ACCOUNT_KEYS = "user|username|pass|passwd|password|worker|workername|account|token|salt|url|stratum url"
 _OWNER_KEYS = (
     "mac|macaddr|mac_address|serial|serialnumber|serial_no|serial_number|serinum|sn|dev_sn|minersn|miner-sn|miner_sn|"
     "pcb sn|pcbsn[0-9]*|psu_serial_no|miner_id|dna|hostname|ip|ipaddr|ipaddress|gateway|bcastaddr|dns|dns servers|"
-    "dnsservers|stratum url|pool|wifi|ssid"
+    "dnsservers|pool|wifi|ssid"
 )
-_VALUE = r'(?:"(?:[^"\\]++|\\.|\\$)*+"?|-?[0-9][^,}\]\s]*+)'
+# "DevFee" is not the owner's pool: decoding leaves it out by that name.
+_VALUE = r'(?!"DevFee")(?:"(?:[^"\\]++|\\.|\\$)*+"?|-?[0-9][^,}\]\s]*+)'
 
 
 def _pairs(keys: str) -> re.Pattern[str]:
@@ -47,6 +48,6 @@ def _blank(match: re.Match[str]) -> str:
 
 def _printable(text: str) -> str:
     return "".join(
-        character if character.isprintable() or character in "\n\t" else f"\\u{ord(character) & 0xFFFF:04x}"
+        character if character.isprintable() or character in "\n\t" else f"\\u{ord(character):04x}"
         for character in text
     )

@@ -69,8 +69,8 @@ def decode_boards(boards: list[dict[str, Any]]) -> list[Reading]:
 def decode_status(answer: Mapping[str, Any]) -> tuple[Reading, ...]:
     """Tell whether the operator has switched the mining off, as `status` says under either version's key."""
     message = own_message(answer)
-    flag = str(message.get("mineroff", message.get("btmineroff"))).casefold()
-    state = _OFF.get(flag)
+    flag = message.get("mineroff", message.get("btmineroff"))
+    state = _OFF.get(str(flag).casefold()) if isinstance(flag, str | bool) else None
     return () if state is None else (Reading(metrics.MINER_STATE, state),)
 
 

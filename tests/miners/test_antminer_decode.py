@@ -160,7 +160,7 @@ def test_a_rate_is_reported_only_where_its_unit_is_certain(
         ("", None),
         ("-", None),
         ("1_0-2_0", None),
-        ("٧٨-٥٠", None),
+        ("\u0667\u0668-\u0665\u0660", None),
         ("9" * 40 + "-70", 70),
         ("70-" * 100, None),
         ([47, "46", "", None, 0], 47),

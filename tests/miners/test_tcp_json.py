@@ -103,7 +103,7 @@ async def test_a_full_backlog_is_a_timeout_of_the_connection() -> None:
         fillers = []
         for _ in range(3):
             filler = socket.socket()
-            filler.setblocking(False)
+            filler.setblocking(False)  # noqa: FBT003  # the standard library's signature
             filler.connect_ex(("127.0.0.1", port))
             fillers.append(filler)
         await asyncio.sleep(0.05)
