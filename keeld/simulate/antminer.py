@@ -7,8 +7,8 @@ the model.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -26,18 +26,16 @@ _DESCRIPTION = "cgminer 1.0.0"
 
 def answer(command: str, miner: Miner, *, name: str) -> bytes:
     """Give stock S19-class firmware's answer to one read command, without the NUL."""
-    sections = {
-        "stats": lambda: ("STATS", "CGMiner stats", 70, [_version(miner, "BMMiner"), _stats(miner, name)]),
-        "summary": lambda: ("SUMMARY", "Summary", 11, [_summary(miner)]),
-        "pools": lambda: ("POOLS", "3 Pool(s)", 7, pools(miner, name)),
-        "devs": lambda: ("DEVS", "1 ASC(s)", 9, [_devs(miner)]),
-        "version": lambda: ("VERSION", "CGMiner versions", 22, [{"API": "3.1"} | _version(miner, "BMMiner")]),
-    }
-    section = sections.get(command)
+    section = _SECTIONS.get(command)
     if section is None:
         return refusal(f"Access denied to '{command[:32]}' command", 45)
-    key, message, code, content = section()
-    return orjson.dumps({"STATUS": [status("S", code, message)], key: content, "id": 1})
+    return orjson.dumps(
+        {
+            "STATUS": [status("S", section.code, section.message)],
+            section.key: section.content(miner, name),
+            "id": 1,
+        }
+    )
 
 
 def old_answer(command: str, miner: Miner, *, name: str) -> bytes:
@@ -98,10 +96,10 @@ def gigahashes(hashrate: float) -> float:
     return round(hashrate / 1e9, 2)
 
 
-def _version(miner: Miner, program: str) -> dict[str, Any]:
+def _version(miner: Miner) -> dict[str, Any]:
     terahashes = round(miner.rated_hashrate / 1e12)
     return {
-        program: "1.0.0",
+        "BMMiner": "1.0.0",
         "Miner": "49.0.1.3",
         "CompileTime": "Tue Dec  6 16:12:30 CST 2022",
         "Type": f"Antminer S19j Pro ({terahashes}T)",
@@ -230,3 +228,21 @@ def _old_stats(miner: Miner) -> dict[str, Any]:
 
 def _fan_rpm(miner: Miner) -> int:
     return 1800 if miner.mode is MinerMode.IDLE else 5040 + 60 * int(10 * miner.effort)
+
+
+class _Section(NamedTuple):
+    """What one command answers with."""
+
+    key: str
+    message: str
+    code: int
+    content: Callable[[Miner, str], list[dict[str, Any]]]
+
+
+_SECTIONS = {
+    "stats": _Section("STATS", "CGMiner stats", 70, lambda miner, name: [_version(miner), _stats(miner, name)]),
+    "summary": _Section("SUMMARY", "Summary", 11, lambda miner, _name: [_summary(miner)]),
+    "pools": _Section("POOLS", "3 Pool(s)", 7, pools),
+    "devs": _Section("DEVS", "1 ASC(s)", 9, lambda miner, _name: [_devs(miner)]),
+    "version": _Section("VERSION", "CGMiner versions", 22, lambda miner, _name: [{"API": "3.1"} | _version(miner)]),
+}

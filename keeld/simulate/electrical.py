@@ -33,7 +33,7 @@ LINE_TO_LINE: tuple[Wiring, ...] = (
 
 
 def supply_input_watts(output_watts: float, rating_watts: float) -> float:
-    """Power that a supply takes from its feed to give `output_watts`; a supply without load still takes a little."""
+    """Give what a supply takes from its feed to put out `output_watts`; one without load still takes a little."""
     ratio = output_watts / rating_watts
     return output_watts + rating_watts * (_LOSS_FIXED + _LOSS_LINEAR * ratio + _LOSS_SQUARE * ratio * ratio)
 
@@ -48,19 +48,19 @@ def supply_output_watts(input_watts: float, rating_watts: float) -> float:
 
 
 def power_of(active_watts: float, power_factor: float) -> complex:
-    """Active power and the reactive power that comes with it at a lagging power factor."""
+    """Give active power and the reactive power that comes with it at a lagging power factor."""
     return complex(active_watts, active_watts * math.sqrt(1 / (power_factor * power_factor) - 1))
 
 
 def line_currents(lines: Sequence[complex], phase_volts: float) -> tuple[float, float, float]:
-    """Current in L1, L2 and L3, in A."""
+    """Give the current in L1, L2 and L3, in A."""
     if phase_volts <= 0:
         return (0.0, 0.0, 0.0)
     return (abs(lines[0]) / phase_volts, abs(lines[1]) / phase_volts, abs(lines[2]) / phase_volts)
 
 
 def neutral_current(lines: Sequence[complex], phase_volts: float) -> float:
-    """Current in the neutral, in A: what the three line currents leave over."""
+    """Give the current in the neutral, in A: what the three line currents leave over."""
     if phase_volts <= 0:
         return 0.0
     first, second, third = (power.conjugate() / phase_volts for power in lines)

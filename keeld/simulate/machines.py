@@ -48,6 +48,9 @@ class Surroundings:
     coolant_celsius: float | None = None
 
 
+DEFAULT_PACE = Pace()
+
+
 class MinerMode(enum.StrEnum):
     """What a miner is doing."""
 

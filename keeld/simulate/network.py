@@ -35,7 +35,7 @@ def claim_subnet(rng: random.Random | None = None) -> tuple[str, socket.socket]:
         except OSError:
             held.close()
             continue
-        held.setblocking(False)
+        held.setblocking(False)  # noqa: FBT003  the socket module's own signature
         return prefix, held
     raise SimulatorError("no free 127.A.0.0/16 among 64 tried: end other simulators, or look at what holds port 4029")
 
@@ -48,6 +48,6 @@ def raise_file_limit(devices: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise SimulatorError(
-            f"{devices} devices need {needed} open files and the hard limit is {hard}: run `ulimit -Hn {needed}` as root"
+            f"{devices} devices need {needed} open files, the hard limit is {hard}: run `ulimit -Hn {needed}` as root"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -18,11 +18,12 @@ from keeld.model import Device, PowerNode, Site
 from keeld.simulate.cooling import AirZone, LiquidLoop
 from keeld.simulate.effects import NOTHING
 from keeld.simulate.electrical import THREE_PHASE, Wiring, power_of, wiring_of
-from keeld.simulate.machines import AMBIENT_CELSIUS, GpuNode, Miner, Pace, Surroundings
+from keeld.simulate.machines import AMBIENT_CELSIUS, DEFAULT_PACE, GpuNode, Miner, Pace, Surroundings
 
 DEFAULT_VOLTS = 415.0
 DEFAULT_MINER_WATTS = 3400.0
 DEFAULT_NODE_WATTS = 10200.0
+_METER_SECONDS = 1.5
 _LIQUID_SHARE = 0.8
 """Of a liquid-cooled GPU node's heat, where the configuration gives no ratio."""
 _THROUGH_GATEWAY = 2
@@ -37,6 +38,8 @@ class Lines:
     volts: float
     """Line to line where there are three phases."""
     lines: list[complex] = field(default_factory=lambda: [0j, 0j, 0j])
+    shown: list[complex] = field(default_factory=lambda: [0j, 0j, 0j])
+    """The same as a meter gives it: averaged over its own second or two."""
     energy_watt_hours: float = 0.0
     live: bool = True
     live_s: float = 1e9
@@ -64,6 +67,11 @@ class Lines:
         for index, share in enumerate(wiring):
             if share:
                 lines[index] += power * share
+
+    def show(self, dt_s: float) -> None:
+        """Move what a meter gives towards what is; a dead line has nothing to average."""
+        share = min(1.0, dt_s / _METER_SECONDS) if self.live else 1.0
+        self.shown = [shown + (now - shown) * share for shown, now in zip(self.shown, self.lines, strict=True)]
 
     def count(self, dt_s: float, *, live: bool) -> None:
         """Close a step: advance the energy counter and the time since voltage came back."""
@@ -99,10 +107,10 @@ class Plant:
     """The site's machines, power and cooling. `step` is the only thing that changes it."""
 
     def __init__(
-        self, site: Site, *, seed: int = 1, pace: Pace | None = None, link_powered: frozenset[str] = frozenset()
+        self, site: Site, *, seed: int = 1, pace: Pace = DEFAULT_PACE, link_powered: frozenset[str] = frozenset()
     ) -> None:
         self.site = site
-        self.pace = pace or Pace()
+        self.pace = pace
         self.link_powered = link_powered
         self.rng = random.Random(seed)
         self.effects = NOTHING
@@ -131,7 +139,7 @@ class Plant:
         self.frequency_hertz = 60 + (self.rng.random() - 0.5) * 0.04
         self._energise(dt_s)
         heat = self._run_loads(dt_s)
-        self._add_up()
+        self._add_up(dt_s)
         self._cool(heat, dt_s)
         self.version += 1
 
@@ -171,16 +179,18 @@ class Plant:
 
     def _settle(self, seed: int) -> None:
         """Begin in a steady state: counters with a past, temperatures where hours of this load put them."""
-        for place in (*self.nodes, *self.taps):
-            history = random.Random(zlib.crc32(repr((seed, place)).encode())).uniform(1e4, 4e6)
-            power = self.nodes[place] if isinstance(place, str) else self.taps[place].power
-            power.energy_watt_hours = history
+        for name, power in self._all_lines():
+            power.energy_watt_hours = random.Random(zlib.crc32(f"{seed} {name}".encode())).uniform(1e4, 4e6)
         heat = self._run_loads(0.0)
         for node, zone in self.zones.items():
             zone.settle(heat.get(node, 0.0))
         for node, loop in self.loops.items():
             loop.settle(heat.get(node, 0.0))
-        self._add_up()
+        self._add_up(math.inf)
+
+    def _all_lines(self) -> Iterator[tuple[str, Lines]]:
+        yield from self.nodes.items()
+        yield from ((f"{rack} {feed}", tap.power) for (rack, feed), tap in self.taps.items())
 
     def _energise(self, dt_s: float) -> None:
         dead = self.effects.dead_nodes
@@ -229,7 +239,7 @@ class Plant:
         if rack.cooling_air in self.zones:
             heat[rack.cooling_air] += load.machine.wall_watts - liquid
 
-    def _add_up(self) -> None:
+    def _add_up(self, dt_s: float) -> None:
         for lines in self.nodes.values():
             lines.clear()
         for tap in self.taps.values():
@@ -239,6 +249,8 @@ class Plant:
             parent = self.nodes.get(node.parent or "")
             if parent is not None:
                 _pour(self.nodes[node.id], parent, node.efficiency)
+        for _, power in self._all_lines():
+            power.show(dt_s)
 
     def _cool(self, heat: dict[str, float], dt_s: float) -> None:
         for node, zone in self.zones.items():

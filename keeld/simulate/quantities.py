@@ -74,7 +74,7 @@ def _electrical(plant: Plant, watched: list[Lines], *, prefix: str = "") -> Quan
         return {}
     first = watched[0]
     volts = max(each.phase_volts for each in watched) * plant.grid_factor
-    lines = [sum((each.lines[index] for each in watched), 0j) for index in range(3)]
+    lines = [sum((each.shown[index] for each in watched), 0j) for index in range(3)]
     energy = sum(each.energy_watt_hours for each in watched)
     found = _Found(prefix)
     phases = _PHASES[: first.phases] if first.phases > 1 else ("L1",)

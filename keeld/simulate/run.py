@@ -57,7 +57,10 @@ class Ready:
 
 
 def simulate(order: Order, announce: Callable[[Ready], None]) -> dict[str, object]:
-    """Serve until SIGTERM, SIGINT or what the order says; give what was received. Raises ConfigError, SimulatorError."""
+    """Serve until SIGTERM, SIGINT or what the order says; give what was received.
+
+    Raises ConfigError for what a file says, SimulatorError for what this machine does not allow.
+    """
     if order.with_parent:
         _die_with_parent()
     with _directory() as directory, _record_file(order.record) as record:

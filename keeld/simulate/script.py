@@ -15,18 +15,20 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from keeld.config.document import read_document
+from keeld.config.document import YamlOrigin, read_document
 from keeld.config.fields import Between, Filled, Number, Seconds, Section, Whole
 from keeld.config.report import Report
+from keeld.config.wording import Fault as Flaw
 from keeld.config.wording import explain, suggest
 from keeld.errors import ConfigError, Problem
 from keeld.model import Site
 from keeld.simulate.faults import Fault, FaultKind
-from keeld.simulate.machines import Pace
+from keeld.simulate.machines import DEFAULT_PACE, Pace
 
 
 class IncidentKind(enum.StrEnum):
@@ -87,7 +89,7 @@ class Script:
 
     seed: int = 1
     step_s: float = 0.25
-    pace: Pace = Pace()
+    pace: Pace = DEFAULT_PACE
     old_firmware: frozenset[str] = frozenset()
     """Antminers that answer as an S9 does, with JSON that is none."""
     incidents: tuple[Incident, ...] = ()
@@ -126,19 +128,19 @@ class _FaultEntry(Section):
 
 
 class _PaceEntry(Section):
-    controller_boot: _Moment = Pace().controller_boot_s
-    miner_boot: _Moment = Pace().miner_boot_s
-    miner_ramp: _Length = Pace().miner_ramp_s
-    training_period: _Length = Pace().training_period_s
+    controller_boot: _Moment = DEFAULT_PACE.controller_boot_s
+    miner_boot: _Moment = DEFAULT_PACE.miner_boot_s
+    miner_ramp: _Length = DEFAULT_PACE.miner_ramp_s
+    training_period: _Length = DEFAULT_PACE.training_period_s
 
 
 class _Document(Section):
     seed: Annotated[Whole, Field(ge=0)] = QUIET_DAY.seed
     step: Annotated[Seconds, AfterValidator(Between("50ms", "5s"))] = QUIET_DAY.step_s
     pace: _PaceEntry = _PaceEntry()
-    old_firmware: list[Filled] = []
-    incidents: list[_IncidentEntry] = []
-    faults: list[_FaultEntry] = []
+    old_firmware: list[Filled] = Field(default_factory=list)
+    incidents: list[_IncidentEntry] = Field(default_factory=list)
+    faults: list[_FaultEntry] = Field(default_factory=list)
 
 
 _SECTIONS: dict[str, type[Section]] = {"pace": _PaceEntry, "incidents": _IncidentEntry, "faults": _FaultEntry}
@@ -148,24 +150,24 @@ def load(path: Path, site: Site) -> Script:
     """Read a script for a site. Raises ConfigError with every problem of the file."""
     report = Report()
     read = read_document(path, report)
-    document = None
-    if read is not None:
-        values, origin = read
-        try:
-            document = _Document.model_validate(values)
-        except ValidationError as error:
-            for detail in error.errors():
-                where = detail["loc"]
-                fault = explain(detail)
-                remedy = _nearest_key(where) if detail["type"] == "extra_forbidden" else fault.remedy
-                place = origin.key(*where) if fault.at_key else origin.at(*where)
-                report.error(place, *_worded(detail["type"], fault.wrong, remedy, choices=detail.get("ctx", {})))
-        else:
-            for place, wrong, remedy in _misses(document, site):
-                report.error(origin.at(*place), wrong, remedy)
+    document = None if read is None else _validated(*read, site=site, report=report)
     if document is None or report.problems:
         raise ConfigError(report.problems)
     return _built(document)
+
+
+def _validated(values: dict[str, Any], origin: YamlOrigin, *, site: Site, report: Report) -> _Document | None:
+    try:
+        document = _Document.model_validate(values)
+    except ValidationError as error:
+        for detail in error.errors():
+            path = detail["loc"]
+            fault = _explained(detail)
+            report.error(origin.key(*path) if fault.at_key else origin.at(*path), fault.wrong, fault.remedy)
+        return None
+    for path, wrong, remedy in _misses(document, site):
+        report.error(origin.at(*path), wrong, remedy)
+    return document
 
 
 def parse_incident(entry: object, site: Site) -> Incident:
@@ -182,7 +184,7 @@ def _parsed(values: object, site: Site) -> _Document:
     try:
         document = _Document.model_validate(values)
     except ValidationError as error:
-        details = [explain(detail) for detail in error.errors()]
+        details = [_explained(detail) for detail in error.errors()]
         raise ConfigError([Problem("request", fault.wrong, fault.remedy) for fault in details]) from None
     misses = [Problem("request", wrong, remedy) for _, wrong, remedy in _misses(document, site)]
     if misses:
@@ -227,15 +229,16 @@ def _misses(document: _Document, site: Site) -> Iterable[tuple[tuple[str | int, 
             yield ("old_firmware", index), f"there is no Antminer {name!r}", suggest(name, antminers, what="Antminer")
 
 
-def _worded(kind: str, wrong: str, remedy: str, *, choices: dict[str, object]) -> tuple[str, str]:
-    if kind == "enum":
-        return f"{wrong.split(' ', maxsplit=1)[0]} is not known here", f"write one of {choices.get('expected')}"
-    return wrong, remedy
-
-
-def _nearest_key(path: tuple[int | str, ...]) -> str:
-    section = _Document if len(path) == 1 else _SECTIONS.get(str(path[0]), _Document)
-    return suggest(str(path[-1]), section.model_fields, what="key")
+def _explained(detail: ErrorDetails) -> Flaw:
+    """Say a validation error as the configuration's checks do, with this file's own keys and words."""
+    fault, path = explain(detail), detail["loc"]
+    if detail["type"] == "extra_forbidden":
+        section = _Document if len(path) == 1 else _SECTIONS.get(str(path[0]), _Document)
+        return fault._replace(remedy=suggest(str(path[-1]), section.model_fields, what="key"))
+    if detail["type"] == "enum":
+        expected = str(detail["ctx"]["expected"]).replace("'", "")
+        return fault._replace(wrong=f"`{path[-1]}`: not known here", remedy=f"write one of {expected}")
+    return fault
 
 
 def _built(document: _Document) -> Script:

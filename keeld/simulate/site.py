@@ -7,6 +7,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from types import TracebackType
+from typing import Self
 
 from keeld import profiles
 from keeld.model import Device, Site
@@ -54,7 +55,7 @@ class SimulatedSite:
         self.endpoints = self._endpoints()
         self._physics: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> SimulatedSite:
+    async def __aenter__(self) -> Self:
         """Serve every device and let time pass."""
         try:
             for endpoint in self.endpoints.values():
