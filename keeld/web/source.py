@@ -1,0 +1,87 @@
+"""What the web needs of the daemon; `app` implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+from keeld.health import Health
+from keeld.live import Latest
+from keeld.metrics import Metric
+from keeld.model import SiteView, Transition
+from keeld.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """What waits inside keeld at this moment."""
+
+    spool_files: int = 0
+    spool_points: int = 0
+    spool_bytes: int = 0
+    spool_oldest_s: float | None = None
+    """Age of the oldest spooled batch; None while nothing waits."""
+    messages: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Messages waiting, by channel."""
+    buffered: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Batches waiting, by subscriber."""
+    dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Batches that a slow subscriber lost, by subscriber."""
+
+
+class Span(Protocol):
+    """One minute of a series."""
+
+    @property
+    def minute_ns(self) -> int:
+        """Wall-clock time at which the minute begins."""
+
+    @property
+    def min(self) -> float:
+        """Least value."""
+
+    @property
+    def mean(self) -> float:
+        """Mean of the readings."""
+
+    @property
+    def max(self) -> float:
+        """Greatest value."""
+
+
+class Source(Protocol):
+    """The daemon, as the web sees it."""
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration in force."""
+
+    @property
+    def health(self) -> Health:
+        """What the daemon counted."""
+
+    def site_view(self) -> SiteView:
+        """Give the site as it stands now."""
+
+    def device(self, name: str) -> Latest | None:
+        """Give the last word of a configured device; None for a name that is not configured."""
+
+    def queue(self) -> Queue:
+        """Give what waits."""
+
+    def alive(self) -> list[str]:
+        """Name the parts that make no progress; empty while keeld is alive."""
+
+    def ready(self) -> list[str]:
+        """Say what keeps keeld from doing its work, one sentence each; empty when it is ready."""
+
+    async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
+        """Give the newest transitions first."""
+
+    async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Span]:
+        """Give the minutes of a series, oldest first; a minute without readings is missing."""
+
+    async def reload(self) -> None:
+        """Read the configuration again; raise ConfigError and keep the old one when it cannot be used."""

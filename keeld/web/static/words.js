@@ -1,0 +1,76 @@
+// Numbers and times in words. Null is never a number: what was not measured says so.
+
+const SCALES = { W: [1000, "kW"], VA: [1000, "kVA"], A: [1, "A"] };
+
+export function quantity(value, unit) {
+  if (value === null || value === undefined) return "unknown";
+  const [divisor, word] = SCALES[unit] ?? [1, unit];
+  return `${trim(value / divisor)} ${word}`;
+}
+
+function trim(number) {
+  const digits = Math.abs(number) >= 1000 ? 0 : Math.abs(number) >= 100 ? 0 : 1;
+  return number.toFixed(digits).replace("-", "−");
+}
+
+export function percent(ratio) {
+  return ratio === null || ratio === undefined ? "unknown" : `${Math.round(ratio * 100)} %`;
+}
+
+/** "33.9 kW", with its bounds where they lie more than 2 % apart, or what is known when nothing was measured. */
+export function interval(value, unit) {
+  if (!value) return "unknown";
+  const low = quantity(value.lo, unit);
+  const high = value.hi === null ? "no known bound" : quantity(value.hi, unit);
+  if (value.best === null) return `not measured: ${low} to ${high}`;
+  const isWide = value.hi === null || value.hi - value.lo > 0.02 * Math.max(Math.abs(value.hi), 1);
+  return isWide ? `${quantity(value.best, unit)} (${low} to ${high})` : quantity(value.best, unit);
+}
+
+export function headroom(judgement) {
+  const left = judgement.headroom;
+  if (left === null) return "headroom unknown";
+  return left < 0 ? `no headroom: up to ${quantity(-left, judgement.unit)} over` : `headroom ${quantity(left, judgement.unit)}`;
+}
+
+/** The percentage never goes without what it is a percentage of. */
+export function load(judgement) {
+  const base = `${judgement.base} ${quantity(judgement.limit, judgement.unit)}`.trim();
+  return judgement.load_ratio === null ? `unknown share of ${base}` : `${percent(judgement.load_ratio)} of ${base}`;
+}
+
+export function trust(value) {
+  if (!value || value.quality === "unknown") return "";
+  const words = [];
+  if (value.quality !== "good") words.push(value.quality);
+  if (value.coverage_ratio < 0.995) words.push(`${Math.floor(value.coverage_ratio * 100)} % measured`);
+  return words.join(", ");
+}
+
+export function age(seconds) {
+  if (seconds === null || seconds === undefined) return "never";
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} d`;
+}
+
+export function count(number) {
+  return number === null || number === undefined ? "unknown" : number.toLocaleString("en").replaceAll(",", " ");
+}
+
+export function bytes(number) {
+  if (number < 1e3) return `${number} B`;
+  if (number < 1e6) return `${(number / 1e3).toFixed(0)} kB`;
+  return number < 1e9 ? `${(number / 1e6).toFixed(1)} MB` : `${(number / 1e9).toFixed(1)} GB`;
+}
+
+/** A time of day in the site's zone, with the date where it is not today. */
+export function moment(text, zone) {
+  if (!text) return "unknown";
+  const then = new Date(text);
+  const date = { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" };
+  const clock = { timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "shortOffset" };
+  const day = (value) => value.toLocaleDateString("en-CA", date);
+  const time = then.toLocaleTimeString("en-GB", clock);
+  return day(then) === day(new Date()) ? time : `${day(then)} ${time}`;
+}

@@ -1,0 +1,234 @@
+"""A source as a busy site would give it, and the real server on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+
+from keeld.errors import ConfigError, Outage, Problem
+from keeld.health import Health
+from keeld.live import Latest
+from keeld.metrics import CURRENT, POWER, Metric
+from keeld.model import (
+    Alarm,
+    AlertState,
+    Batch,
+    Device,
+    Group,
+    Interval,
+    Judgement,
+    NodeView,
+    Notice,
+    Quality,
+    Rack,
+    RackBudget,
+    RackView,
+    Reading,
+    Severity,
+    Site,
+    SiteView,
+    Transition,
+    Verdict,
+)
+from keeld.settings import HttpSettings, Settings
+from keeld.web import Queue, Server
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+class Minute(NamedTuple):
+    minute_ns: int
+    min: float
+    mean: float
+    max: float
+
+
+def judge(rack: str, constraint: str, limit: float, value: Interval, **changed: Any) -> Judgement:
+    word = Verdict.OVER if value.lo > limit else Verdict.CANT_TELL if value.hi > limit else Verdict.OK
+    return Judgement(
+        target_kind="rack", target_id=rack, constraint=constraint, unit="W", limit=limit, base="budget", value=value,
+        **({"verdict": word} | changed),
+    )  # fmt: skip
+
+
+def rack_view(name: str, row: str, draw: Interval, *judgements: Judgement, **facts: Any) -> RackView:
+    measured = [item for item in judgements if item.load_ratio is not None]
+    words = [item.verdict for item in judgements]
+    return RackView(
+        rack=Rack(id=name, row=row, budget=RackBudget(power_watts=30_000.0), **facts),
+        draw=draw,
+        air=None,
+        liquid=None,
+        verdict=next((word for word in Verdict if word in words), Verdict.OK),
+        binding=max(measured, key=lambda item: item.load_ratio or 0, default=None),
+        judgements=judgements,
+        feeds={"a": draw},
+    )
+
+
+GOOD = Interval(21_900.0, 22_000.0, 22_100.0, provenance="pdu-r01-a, pdu-r01-b")
+OVER = Interval(33_500.0, 33_900.0, 34_100.0, provenance="pdu-r08-a, pdu-r08-b")
+LOST = Interval(14_000.0, 27_000.0, 34_000.0, 0.5, Quality.ESTIMATED, "pdu-r02-a", lost=("pdu-r02-b",))
+NEVER = Interval(0.0, None, 40_000.0, 0.0, Quality.UNKNOWN, structural=("r10",))
+ENDLESS = Interval(0.0, None, float("inf"), 0.0, Quality.UNKNOWN, structural=("r11",))
+
+
+def racks() -> tuple[RackView, ...]:
+    return (
+        rack_view("r01", "a", GOOD, judge("r01", "power", 30_000.0, GOOD), label="R01 (old C-14)"),
+        rack_view("r02", "a", LOST, judge("r02", "power", 30_000.0, LOST, why="no data from pdu-r02-b")),
+        rack_view("r08", "a", OVER, judge("r08", "power", 30_000.0, OVER), judge("r08", "air", 40_000.0, OVER)),
+        rack_view(
+            "r10", "c", NEVER, judge("r10", "power", 30_000.0, NEVER, why="never measured: r10", structural=True)
+        ),
+        rack_view("r11", "c", ENDLESS, label=HOSTILE, state="mining"),
+    )
+
+
+ALARM = Alarm(
+    key="dal1:rack_density_power:rack:r08",
+    alert_id="7f3a",
+    rule="rack_density_power",
+    target_kind="rack",
+    target_id="r08",
+    state=AlertState.FIRING,
+    severity=Severity.CRITICAL,
+    since_ns=1_795_402_020_000_000_000,
+    lo=33_500.0,
+    best=33_900.0,
+    hi=34_100.0,
+    limit=30_000.0,
+    unit="W",
+    title="[CRIT] dal1 r08 power 33.9 kW of 30.0 kW budget = 113 %",
+    text=f"Where: dal1 / row a / r08\nSince: 02:47 -05:00\n{HOSTILE}",
+    cause="",
+)
+
+MOVE = Transition(
+    key=ALARM.key,
+    alert_id="7f3a",
+    rule="rack_density_power",
+    target_kind="rack",
+    target_id="r08",
+    before=AlertState.PENDING,
+    after=AlertState.FIRING,
+    severity=Severity.CRITICAL,
+    notice=Notice.TRIGGER,
+    time_ns=1_795_402_380_123_000_000,
+    since_ns=1_795_402_020_000_000_000,
+    best=33_900.0,
+    limit=30_000.0,
+    unit="W",
+    title=ALARM.title,
+)
+
+
+class FakeSource:
+    """Gives what a test puts into it."""
+
+    def __init__(self, http: HttpSettings) -> None:
+        devices = {
+            name: Device(id=name, site="dal1", kind="pdu", driver="modbus", address="tcp://127.0.0.1:502", rack="r08",
+                         feed=name[-1], nameplate_watts=20_000.0)
+            for name in ("pdu-r08-a", "pdu-r08-b", "pdu-r08-c")
+        }  # fmt: skip
+        self.settings = Settings(
+            site=Site(name="dal1", timezone="America/Toronto", devices=devices),
+            http=http,
+            timings_note="demo timings",
+        )
+        self.health = Health(started_mono_ns=time.monotonic_ns() - 3_600_000_000_000, polls=1234, readings=56_789)
+        self.health.outages[Outage.TIMEOUT] = 7
+        self.health.points_stored["influx"] = 4567
+        self.health.points_acknowledged = 4600
+        self.latest = {name: Latest(device) for name, device in devices.items()}
+        self.stuck: list[str] = []
+        self.waiting: list[str] = []
+        self.reloads = 0
+        self.reload_problem = ""
+        self.asked: list[tuple[Any, ...]] = []
+        self.view_age_s = 0.0
+        self._poll(devices)
+
+    def _poll(self, devices: dict[str, Device]) -> None:
+        now, wall = time.monotonic_ns(), 1_795_402_380_123_000_000
+        good = (Reading(POWER, 16_900.0), Reading(CURRENT, 27.8, "L2"))
+        well, ill, _ = devices.values()
+        self.latest[well.id].batches[Group.FAST] = Batch(well, wall, now - 2_000_000_000, good, interval_s=1.0)
+        self.latest[well.id].info["model"] = HOSTILE
+        self.latest[ill.id].batches[Group.FAST] = Batch(ill, wall, now - 95_000_000_000, good)
+        self.latest[ill.id].outage = Batch(ill, wall, now, outage=Outage.TIMEOUT, detail="no answer in 3 s")
+
+    def site_view(self) -> SiteView:
+        node = NodeView(
+            kind="power_node",
+            id="a3-12",
+            label="",
+            draw=GOOD,
+            verdict=Verdict.OK,
+            judgements=(
+                Judgement(target_kind="power_node", target_id="a3-12", constraint="current/L2", unit="A", limit=57.0,
+                          base="breaker 60 A x 0.95 environment", value=Interval(27.7, 27.8, 27.9), verdict=Verdict.OK),
+            ),
+        )  # fmt: skip
+        time_ns = time.time_ns() - int(self.view_age_s * 1e9)
+        total = Interval(91_000.0, None, 230_000.0, 0.61, Quality.ESTIMATED)
+        return SiteView(time_ns=time_ns, draw=total, racks=racks(), nodes=(node,), alarms=(ALARM,))
+
+    def device(self, name: str) -> Latest | None:
+        return self.latest.get(name)
+
+    def queue(self) -> Queue:
+        return Queue(spool_files=2, spool_points=33, spool_bytes=4096, spool_oldest_s=1.5, messages={"hook": 1},
+                     buffered={"spool": 4}, dropped={"mqtt": 0})  # fmt: skip
+
+    def alive(self) -> list[str]:
+        return self.stuck
+
+    def ready(self) -> list[str]:
+        return self.waiting
+
+    async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
+        self.asked.append((limit, since_ns))
+        return [MOVE]
+
+    async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Minute]:
+        self.asked.append((kind, name, metric, part, since_ns))
+        return [Minute(1_795_402_380_000_000_000, 1.0, 2.0, 3.0)]
+
+    async def reload(self) -> None:
+        self.reloads += 1
+        if self.reload_problem:
+            raise ConfigError([Problem("keeld.yaml:3:5", self.reload_problem, "write it right")])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> FakeSource:
+    return FakeSource(HttpSettings(port=0, socket=tmp_path / "api.sock"))
+
+
+@pytest.fixture
+async def server(source: FakeSource) -> AsyncIterator[Server]:
+    it = Server(source)
+    await it.start()
+    yield it
+    await it.stop()
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
+        yield session
+
+
+@pytest.fixture
+async def local(server: Server, source: FakeSource) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client on the unix socket."""
+    connector = aiohttp.UnixConnector(str(source.settings.http.socket))
+    async with aiohttp.ClientSession("http://keeld", connector=connector) as session:
+        yield session
