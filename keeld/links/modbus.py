@@ -147,7 +147,7 @@ class ModbusLink:
             answer = await connection.exchange(request, terms, self.response_timeout_s)
         except AnswerError as error:
             raise PollError(Outage.GARBLED, str(error)) from None
-        except TimeoutError:
+        except _SilenceError:
             raise PollError(Outage.TIMEOUT, f"no answer within {self.response_timeout_s:g} s") from None
         finally:
             self._quiet_until_s = loop.time() + terms.request_gap_s
@@ -194,6 +194,10 @@ class ModbusLink:
         return PollError(outage, detail)
 
 
+class _SilenceError(Exception):
+    """No answer came in time; pymodbus takes TimeoutError for its own."""
+
+
 class _HungUpError(Exception):
     """The peer closed the connection before it answered."""
 
@@ -236,14 +240,14 @@ class _Connection:
         return terms.check_transaction or not self._silences
 
     async def exchange(self, request: ReadRequest, terms: Terms, timeout_s: float) -> RawAnswer:
-        """Ask and wait for the answer; raise _HungUpError, AnswerError or TimeoutError."""
+        """Ask and wait for the answer; raise _HungUpError, AnswerError or _SilenceError."""
         if self._is_over:  # asked now, pymodbus would connect again by itself
             raise _HungUpError
         self._framer.check_transaction = terms.check_transaction
         self._framer.check_unit = terms.check_unit
         self._silences += 1  # taken back by the answer: whatever else ends the wait, cancelling too, is silence
         self._is_waiting = True
-        timer = asyncio.get_running_loop().call_later(timeout_s, self._fail, TimeoutError())
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._fail, _SilenceError())
         try:
             answer = await self._manager.execute(False, request)  # noqa: FBT003 - pymodbus' signature
         except ModbusException:

@@ -123,3 +123,13 @@ async def fake() -> AsyncIterator[FakeDevice]:
         wire.writer.transport.abort()
     await asyncio.sleep(0)
     await server.wait_closed()
+
+
+@pytest.fixture(name="frame")
+def frame_fixture() -> Callable[..., bytes]:
+    return frame
+
+
+@pytest.fixture(name="words_pdu")
+def words_pdu_fixture() -> Callable[[int, list[int]], bytes]:
+    return words_pdu
