@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from keeld.drivers import Answer, Driver, Exchange, Inspection
 from keeld.errors import Outage, PollError
-from keeld.links.tcp_json import ReadCommand, TcpJsonLink, split_address
+from keeld.links.tcp_json import ReadCommand, TcpJsonLink, link_key, open_link
 from keeld.miners import antminer, cgminer
 from keeld.miners.antminer import LUXOS, Stats
-from keeld.miners.session import REFUSALS, Asker, Gain, Read, Recorder, fetch, gather
+from keeld.miners.session import REFUSALS, Asker, Gain, Read, Recorder, check_serial, fetch, gather
 from keeld.model import Device, Group
 
 
@@ -51,9 +51,7 @@ async def _check_identity(link: Asker, device: Device, stats: Stats) -> None:
         return
     if device.identity.mac is not None:
         cgminer.check_identity(device.identity, antminer.said_mac(stats))
-    if device.identity.serial is not None and not link.session.is_verified:
-        cgminer.check_identity(device.identity, antminer.describe_config(await fetch(link, Ask.CONFIG)))
-        link.session.is_verified = True
+    await check_serial(link, device.identity, _CONFIG)
 
 
 async def _poll_fast(link: Asker, stats: Stats) -> Gain:
@@ -90,21 +88,11 @@ async def inspect(link: TcpJsonLink, device: Device) -> Inspection:
     return Inspection(exchanges, Answer(*gain), recorder.fixture(device.driver))
 
 
-def _link_key(device: Device) -> str:
-    host, port = split_address(device.address)
-    return f"tcp:{host}:{port}"
-
-
-def _open_link(device: Device) -> TcpJsonLink:
-    host, port = split_address(device.address)
-    return TcpJsonLink(host, port, timeout_s=device.timeout_s)
-
-
 DRIVER = Driver(
     title="Antminer and its relatives (stock, VNish, LuxOS, Hiveon), JSON on TCP 4028",
     kind="miner",
-    link_key=_link_key,
-    open_link=_open_link,
+    link_key=link_key,
+    open_link=open_link,
     groups=lambda _device: tuple(Group),
     poll=poll,
     inspect=inspect,

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from keeld.drivers import Answer, Driver, Exchange, Inspection
 from keeld.errors import Outage, PollError
-from keeld.links.tcp_json import ReadCommand, TcpJsonLink, split_address
+from keeld.links.tcp_json import ReadCommand, TcpJsonLink, link_key, open_link
 from keeld.miners import cgminer, whatsminer
-from keeld.miners.session import REFUSALS, Asker, Gain, Read, Recorder, fetch, gather
+from keeld.miners.session import REFUSALS, Asker, Gain, Read, Recorder, check_serial, fetch, gather
 from keeld.model import Device, Group
 
 
@@ -34,10 +34,11 @@ class Ask(ReadCommand):
 
 _JOINED = ((Ask.SUMMARY_EDEVS, "edevs"), (Ask.SUMMARY_DEVS, "devs"))
 _SLOW = (Read(Ask.STATUS, decode=whatsminer.decode_status), Read(Ask.POOLS, decode=cgminer.decode_pools))
+_MACHINE = Read(Ask.GET_MINER_INFO, describe=whatsminer.describe_machine)
 _ONCE = (
     Read(Ask.SUMMARY, describe=whatsminer.describe_summary),
     Read(Ask.GET_VERSION, describe=whatsminer.describe_version),
-    Read(Ask.GET_MINER_INFO, describe=whatsminer.describe_machine),
+    _MACHINE,
     Read(Ask.DEVDETAILS, describe=whatsminer.describe_model),
     Read(Ask.GET_PSU, describe=whatsminer.describe_supply),
 )
@@ -73,8 +74,7 @@ async def _poll_fast(link: Asker, device: Device) -> Gain:
     seen = await _see(link)
     if device.identity.mac is not None:
         cgminer.check_identity(device.identity, whatsminer.said_mac(seen.summary))
-    if device.identity.serial is not None and not link.session.is_verified:
-        await _check_serial(link, device)
+    await check_serial(link, device.identity, _MACHINE)
     readings = whatsminer.decode_summary(seen.summary)
     if not readings:
         raise PollError(Outage.GARBLED, "the answer has no field that keeld knows")
@@ -106,16 +106,6 @@ async def _see_apart(link: Asker) -> _Seen:
         return _Seen(summary, None, "" if error.outage in REFUSALS else str(error))
 
 
-async def _check_serial(link: Asker, device: Device) -> None:
-    """Check the serial once a session; firmware that does not tell it is believed."""
-    try:
-        cgminer.check_identity(device.identity, whatsminer.describe_machine(await fetch(link, Ask.GET_MINER_INFO)))
-    except PollError as error:
-        if error.outage not in REFUSALS:
-            raise
-    link.session.is_verified = True
-
-
 async def inspect(link: TcpJsonLink, device: Device) -> Inspection:
     """Read every group and show each answer beside what was made of it."""
     recorder = Recorder(link)
@@ -124,21 +114,11 @@ async def inspect(link: TcpJsonLink, device: Device) -> Inspection:
     return Inspection(exchanges, Answer(*gain), recorder.fixture(device.driver))
 
 
-def _link_key(device: Device) -> str:
-    host, port = split_address(device.address)
-    return f"tcp:{host}:{port}"
-
-
-def _open_link(device: Device) -> TcpJsonLink:
-    host, port = split_address(device.address)
-    return TcpJsonLink(host, port, timeout_s=device.timeout_s)
-
-
 DRIVER = Driver(
     title="WhatsMiner, API versions 1 and 2, JSON on TCP 4028",
     kind="miner",
-    link_key=_link_key,
-    open_link=_open_link,
+    link_key=link_key,
+    open_link=open_link,
     groups=lambda _device: tuple(Group),
     poll=poll,
     inspect=inspect,

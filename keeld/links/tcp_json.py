@@ -22,6 +22,7 @@ from typing import Any
 
 from keeld import answers
 from keeld.errors import Outage, PollError
+from keeld.model import Device
 from keeld.text import clean
 
 MINER_PORT = 4028
@@ -72,8 +73,31 @@ def split_address(address: str, default_port: int = MINER_PORT) -> tuple[str, in
     return host, int(port)
 
 
+def link_key(device: Device) -> str:
+    """Name the link of a device: one for each host and port, since a miner takes one connection at a time."""
+    host, port = split_address(device.address)
+    return f"tcp:{host}:{port}"
+
+
+def open_link(device: Device) -> TcpJsonLink:
+    """Give the link of a device."""
+    host, port = split_address(device.address)
+    return TcpJsonLink(host, port, timeout_s=device.timeout_s)
+
+
 class TcpJsonLink:
     """The way to one miner. Holds no connection between two requests."""
+
+    __slots__ = (
+        "_connect_timeout_s",
+        "_endpoint",
+        "_host",
+        "_literal",
+        "_most_bytes",
+        "_port",
+        "_timeout_s",
+        "session",
+    )
 
     def __init__(
         self,

@@ -5,8 +5,8 @@ record with a list `chain`. Slots need not be 1 to 3 (an S9 has 6 to 8) and empt
 
 Stock firmware measures no power. What VNish and LuxOS give without a meter in the supply is a model's estimate.
 Hydro models of stock firmware put coolant into different places of the sensor lists by model, so their board and chip
-temperatures are left out. LuxOS fills this record to look like stock: its `temp_chip` are the board's corners again, its
-`chain_rate` the mean since the start and its `total_rateideal` the profile's, so those three are left out too.
+temperatures are left out. LuxOS fills this record to look like stock: its `temp_chip` are the board's corners again,
+its `chain_rate` the mean since the start and its `total_rateideal` the profile's, so those three are left out too.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _FANS = tuple((slot, f"fan{slot}") for slot in range(1, 17))
 
 
 class _Trust(NamedTuple):
-    """Which fields of an answer mean what their keys say: hashes in one unit of a rate (None: cannot be told), sensors."""
+    """Which fields mean what their keys say: hashes in one unit of a rate (None: cannot be told), and sensors."""
 
     hashes: float | None
     board_hashes: float | None

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, Protocol
 from keeld import answers
 from keeld.errors import Outage, PollError
 from keeld.links.tcp_json import ReadCommand, Session
+from keeld.miners.cgminer import check_identity
 from keeld.miners.redaction import anonymise, hide_secrets
-from keeld.model import Group, Reading
+from keeld.model import Group, Identity, Reading
 
 REFUSALS = frozenset({Outage.DENIED, Outage.UNSUPPORTED})
 """A miner that says in good order that it will not tell: absence, and no failure."""
@@ -83,6 +84,18 @@ async def gather(link: Asker, reads: Iterable[Read]) -> Gain:
     if not has_answered and (failure or refusal):
         raise failure or refusal  # type: ignore[misc]  # one of them is there
     return Gain(tuple(readings), Outage.PARTIAL if failure else None, str(failure or ""), tuple(info.items()))
+
+
+async def check_serial(link: Asker, identity: Identity, read: Read) -> None:
+    """Check the serial once a session, where one is expected; a miner that refuses to tell is believed."""
+    if identity.serial is None or link.session.is_verified:
+        return
+    try:
+        check_identity(identity, read.describe(await fetch(link, read.command)))
+    except PollError as error:
+        if error.outage not in REFUSALS:
+            raise
+    link.session.is_verified = True
 
 
 class Recorder:

@@ -311,7 +311,7 @@ def test_every_capture_through_every_decoder_invents_nothing() -> None:
         try:
             answer = parse(path.read_bytes())
         except PollError:
-            assert json.loads(path.read_bytes()) == []  # the one capture that is no object
+            assert not isinstance(json.loads(path.read_bytes()), dict)
             continue
         present = numbers_in(answer)
         for decode in DECODERS.values():

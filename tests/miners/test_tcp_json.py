@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import errno
 import socket
 import time
 from collections.abc import Callable
@@ -134,6 +135,17 @@ async def test_a_host_name_is_resolved_and_forgotten_at_a_failure(miner: Any) ->
     miner.talk = saying()
     assert await outage_of(link) is Outage.GARBLED
     assert link._endpoint is None
+
+
+async def test_no_descriptor_left_is_said_to_be_keelds_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    link = TcpJsonLink("127.0.0.1", 4028, timeout_s=0.4)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", full)
+        with pytest.raises(PollError, match=r"keeld has no socket for 127\.0\.0\.1: Too many open files"):
+            await link.ask(Ask.STATS)
 
 
 async def test_silence_is_a_timeout_and_the_connection_is_reset(miner: Any) -> None:
