@@ -34,8 +34,10 @@ from keeld.poller import Gates, LinkPoller, OutageLog, by_link
 from keeld.sender import Store
 from keeld.settings import Settings
 from keeld.sinks.influx import InfluxSink
+from keeld.source import LiveSource
 from keeld.state import State
 from keeld.watch import Watch
+from keeld.web.server import Server
 
 log = structlog.get_logger()
 
@@ -69,12 +71,14 @@ class App:
         self._reloading = asyncio.Lock()
         self._build_delivery(settings)
         self._build_channels(settings)
+        self._server = Server(LiveSource(self))
 
     async def run(self) -> None:
         """Watch the site until `stop` is set; SIGTERM and SIGINT set it, SIGHUP reloads."""
         host.raise_file_limit(len(self.settings.site.devices))
         await self.store.open()
         try:
+            await self._server.start()
             async with asyncio.TaskGroup() as sinks:
                 self._start_sinks(sinks)
                 async with asyncio.TaskGroup() as sources:
@@ -187,7 +191,7 @@ class App:
     def _announce(self) -> None:
         site = self.settings.site
         systemd.ready(self.status())
-        log.info("watching", site=site.name, racks=len(site.racks), devices=len(site.devices), links=len(self._pollers))
+        log.info("watching", site=site.name, racks=len(site.racks), devices=len(site.devices), page=self._server.url)
 
     # -- running --
 
@@ -195,17 +199,6 @@ class App:
         self.notifier.wake()
         for move in moves:
             self.store.offer_transition(move)
-            log.info(
-                "alarm moved",
-                alarm=move.alert_id,
-                rule=move.rule,
-                target=f"{move.target_kind}:{move.target_id}",
-                before=str(move.before),
-                after=str(move.after),
-                severity=str(move.severity),
-                notice=None if move.notice is None else str(move.notice),
-                title=move.title,
-            )
 
     def allowed_s(self) -> Mapping[str, float]:
         """Say how long each part may go without progress before keeld counts as stuck."""
@@ -256,6 +249,7 @@ class App:
         await _end([*rest, self._channels] if self._channels else rest)
 
     async def _close(self) -> None:
+        await self._server.stop()
         await self.store.close()
         for sink in self.sinks:
             await sink.close()
