@@ -105,12 +105,9 @@ class WorkerLink:
         if process is None:
             return
         process.release()
-        for last_resort in (process.kill, None):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience.leave_s if last_resort else _REAP_S):
-                    await process.gone()
-            if last_resort:
-                last_resort()
+        await _gone_within(process, self._patience.leave_s)
+        process.kill()
+        await _gone_within(process, _REAP_S)
 
     async def _living(self) -> WorkerProcess:
         """Give a process that can be asked; start one when it is time. Raises PollError otherwise."""
@@ -147,7 +144,7 @@ class WorkerLink:
             words = error.strerror if isinstance(error, OSError) else str(error)
             self._reason = PollError(Outage.UNREACHABLE, f"worker cannot be started: {clean(words)}")
             self._postpone(time.monotonic())
-            raise self._reason from None
+            raise PollError(self._reason.outage, self._reason.detail) from None
         self._process = process
         return process
 
@@ -159,6 +156,12 @@ class WorkerLink:
         late = open_s > self._patience.opening_s if process.owed == HELLO else process.misses >= self._patience.misses
         if late:
             process.condemn(_overdue(process, "; the worker is being replaced"), self._patience.kill_after_s)
+
+
+async def _gone_within(process: WorkerProcess, most_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(most_s):
+            await process.gone()
 
 
 def _overdue(process: WorkerProcess, more: str = "") -> PollError:

@@ -119,6 +119,22 @@ async def test_inspect_shows_raw_beside_decoded_and_a_fixture_without_names(atta
     assert "GPU-0000" not in json.dumps(inspection.fixture)
 
 
+async def test_a_defect_ends_the_worker_with_one_line(attach, state: StateFile) -> None:
+    state.write({"power_watts": "no number"})
+    error = await attach(state.address).outage()
+    assert error.outage is Outage.UNREACHABLE
+    assert error.detail.startswith("worker ended with exit code 70: defect in the worker: ValueError: ")
+
+
+@pytest.mark.parametrize(("source", "words"), [("", "uninstall pynvml"), ("raise ImportError", "not installed")])
+async def test_the_wrong_binding_is_named(attach, tmp_path: Path, monkeypatch, source: str, words: str) -> None:
+    (tmp_path / "pynvml.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    error = await attach("local").outage()
+    assert error.outage is Outage.DRIVER_DOWN
+    assert words in error.detail
+
+
 def test_nothing_but_reads_is_called() -> None:
     """Every name that the workers take from pynvml either reads, or opens, closes and listens."""
     allowed = ("nvmlDeviceGet", "nvmlSystemGet", "nvmlEventSet", "NVML", "nvmlMemory_v2")
