@@ -17,6 +17,8 @@ import orjson
 from keeld.errors import Outage, PollError
 
 _LONGEST_NUMBER = 64
+# Broken answers of real firmware have up to 16 kB; mending a hostile megabyte would hold up every other device.
+_LONGEST_MENDED_BYTES = 64 << 10
 
 # Strings are matched whole, so that no rule reaches into one. An unterminated one is matched to the end: each byte is
 # looked at once, whatever a device sends.
@@ -46,6 +48,8 @@ def parse(raw: bytes) -> dict[str, Any]:
 
 
 def _parse_mended(raw: bytes) -> Any:
+    if len(raw) > _LONGEST_MENDED_BYTES:
+        raise PollError(Outage.GARBLED, "the answer is not JSON and too long to be mended")
     text = _TOKEN.sub(_mend, raw.decode("utf-8", errors="replace").removeprefix("\ufeff"))
     try:
         # The library's own parser takes what the grammar allows and orjson does not: lone surrogates, 1e400.

@@ -31,7 +31,7 @@ CONNECT_TIMEOUT_S = 2.0
 
 _CHUNK_BYTES = 64 << 10
 # Trying whether an answer is complete costs a parse; what a device can make keeld spend on it is bounded.
-_MOST_TRIED_BYTES = 4 * MOST_BYTES
+_MOST_TRIED_BYTES = MOST_BYTES
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _HIGHEST_PORT = 65535
 

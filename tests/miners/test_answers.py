@@ -15,7 +15,11 @@ from keeld.answers import Span, first_measured, measured, number, parse
 from keeld.errors import Outage, PollError
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
@@ -37,7 +41,7 @@ JSON_VALUES = st.recursive(
         (b'{"a":"caf\xe9"}', {"a": "caf\ufffd"}),
         (b'{"a":"\\ud800"}', {"a": "\ud800"}),
         (b'{"a":1e400,"b":2}', {"a": math.inf, "b": 2}),
-        (b'{"a":' + b"1" * 1_000_000 + b"}", {"a": math.inf}),
+        (b'{"a":' + b"1" * 60_000 + b"}", {"a": math.inf}),
     ],
 )
 def test_what_can_be_mended_is(raw: bytes, expected: object) -> None:
@@ -69,6 +73,9 @@ def test_strings_are_never_mended(inside: str) -> None:
         b'{"STATS":[{"Elapsed":12,"GHS 5s":1105',
         b"STATUS=S,When=1,Code=70|STATS=0,Elapsed=3|",
         b'{"a":' * 100_000,
+        b'{"a":' * 10_000,
+        b'{"a":' + b"1" * 1_000_000 + b"}",
+        b'{"a":"' + b"x" * 70_000 + b'",}',
         b"[" * 5000 + b"]" * 5000,
         bytes(range(256)),
     ],
@@ -91,11 +98,12 @@ def test_the_rest_is_garbled(raw: bytes) -> None:
         b'{"a":"' + b"\x01" * 1_000_000 + b'"}',
     ],
 )
-def test_mending_takes_time_in_proportion_to_length(hostile: bytes) -> None:
-    began_s = time.process_time()
-    with contextlib.suppress(PollError):
-        parse(hostile)
-    assert time.process_time() - began_s < 2.0
+def test_a_hostile_answer_does_not_hold_up_the_others(hostile: bytes) -> None:
+    for length in (60_000, len(hostile)):
+        began_s = time.process_time()
+        with contextlib.suppress(PollError):
+            parse(hostile[:length])
+        assert time.process_time() - began_s < 0.3
 
 
 @pytest.mark.parametrize(
@@ -147,7 +155,7 @@ def test_a_value_outside_its_span_was_not_measured() -> None:
 @given(JSON_VALUES)
 def test_any_json_object_is_read_as_the_library_reads_it(value: object) -> None:
     raw = json.dumps({"v": value}).encode()
-    assert parse(raw) == json.loads(raw, parse_int=lambda digits: int(digits) if len(digits) < 19 else float(digits))
+    assert parse(raw) == json.loads(raw)
 
 
 @given(st.binary(max_size=300))
