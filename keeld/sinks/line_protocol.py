@@ -129,9 +129,12 @@ def _series(device: Device, part: str) -> str:
 
 
 def _tagged(measurement: str, tags: dict[str, str | None]) -> str:
-    """Join measurement and tags; a tag without a value is left out, because an empty one is a syntax error."""
-    cleaned = ((key, escape_tag(value)) for key, value in tags.items() if value)
-    return escape_tag(measurement) + "".join(f",{key}={value}" for key, value in cleaned if value)
+    """Join measurement and tags; a tag without a value is left out, because an empty one is a syntax error.
+
+    A value of which nothing is printable becomes `?`: left out, a part of a device would pass for the whole.
+    """
+    cleaned = ((key, escape_tag(value) or "?") for key, value in tags.items() if value)
+    return escape_tag(measurement) + "".join(f",{key}={value}" for key, value in cleaned)
 
 
 def escape_tag(value: str) -> str:
