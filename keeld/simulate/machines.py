@@ -46,6 +46,8 @@ class Surroundings:
     live_psus: int
     intake_celsius: float
     coolant_celsius: float | None = None
+    coolant_grip: float = 1.0
+    """Share of a cold plate's heat that the flow takes."""
 
 
 DEFAULT_PACE = Pace()
@@ -148,6 +150,13 @@ def _effort_ceiling(intake_celsius: float) -> float:
     return 1 - 0.5 * over / (_SHUTDOWN_INTAKE_CELSIUS - _SLOWDOWN_INTAKE_CELSIUS)
 
 
+def _gpu_target_celsius(around: Surroundings, load: float) -> float:
+    """Where a GPU's temperature goes at this load: above its air, or above its coolant by what the flow leaves."""
+    if around.coolant_celsius is None:
+        return around.intake_celsius + 42 * load
+    return around.coolant_celsius + 25 * load / max(0.25, around.coolant_grip)
+
+
 @dataclass(slots=True)
 class Gpu:
     """One accelerator."""
@@ -232,8 +241,7 @@ class GpuNode:
         gpu.power_watts = power
         gpu.utilisation = min(1.0, self.load)
         gpu.energy_joules += power * dt_s
-        warm_celsius, rise_kelvin = (around.intake_celsius, 42) if around.coolant_celsius is None else (0.0, 25)
-        target = warm_celsius + (around.coolant_celsius or 0.0) + rise_kelvin * power / gpu.limit_watts
+        target = _gpu_target_celsius(around, power / gpu.limit_watts)
         gpu.celsius += (target - gpu.celsius) * min(1.0, dt_s / _GPU_RESPONSE_SECONDS)
 
     def _lose_power(self) -> None:

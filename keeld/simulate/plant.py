@@ -225,8 +225,11 @@ class Plant:
         else:
             machine.load_low = effects.training_load.get(name, 0.5)
         intake = AMBIENT_CELSIUS if load.zone is None else load.zone.intake_celsius
-        coolant = None if load.loop is None else load.loop.return_celsius
-        machine.step(Surroundings(live_psus, intake, coolant), dt_s)
+        if load.loop is None:
+            around = Surroundings(live_psus, intake)
+        else:
+            around = Surroundings(live_psus, intake, load.loop.return_celsius, load.loop.grip)
+        machine.step(around, dt_s)
 
     def _emit(self, load: Load, heat: dict[str, float]) -> None:
         rack = self.site.racks.get(load.device.rack or "")
