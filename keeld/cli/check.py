@@ -28,7 +28,7 @@ def command(context: click.Context, config_path: Path, *, as_json: bool, schema:
     from keeld.config import check, json_schema
 
     if schema:
-        print_json(json_schema())
+        click.echo(_pretty(json_schema()))
         return
     checked = check(config_path)
     if as_json:
@@ -36,6 +36,12 @@ def command(context: click.Context, config_path: Path, *, as_json: bool, schema:
     else:
         _print(config_path, checked)
     context.exit(0 if checked.settings is not None else EXIT_CONFIG)
+
+
+def _pretty(schema: dict[str, Any]) -> str:
+    import orjson
+
+    return orjson.dumps(schema, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2).decode()
 
 
 def _print(path: Path, checked: Checked) -> None:

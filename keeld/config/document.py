@@ -191,12 +191,8 @@ def _explain(file: str, error: yaml.YAMLError) -> tuple[Place, str, str]:
     mark = getattr(error, "problem_mark", None)
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", "not YAML"))
     place = Place(file, mark.line + 1, mark.column + 1) if mark is not None else Place(file)
-    if "cannot start any token" in problem:
-        return (
-            place,
-            "this character cannot begin a value",
-            "indent with spaces, not tabs; quote texts with @ ` % or tabs",
-        )
+    if "cannot start any token" in problem or "tab character" in problem:
+        return place, "a character that cannot stand here", "indent with spaces, not tabs; quote texts with @ ` or %"
     wrong, remedy = _WORDS.get(problem, (f"not valid YAML: {clean(problem, 120)}", _opened_at(error)))
     return place, wrong, remedy
 
@@ -205,7 +201,7 @@ def _opened_at(error: yaml.YAMLError) -> str:
     mark, context = getattr(error, "context_mark", None), getattr(error, "context", None)
     if mark is None or not context:
         return "check quotes, brackets and indentation before this place"
-    return f"check quotes, brackets and indentation: it was {clean(context, 80)} begun at line {mark.line + 1}"
+    return f"check quotes, brackets and indentation from line {mark.line + 1} on ({clean(context, 80)})"
 
 
 def _mark(file: str, node: yaml.Node) -> Place:
@@ -251,7 +247,8 @@ class _Plainer:
 
     def _refuse_tag(self, node: yaml.Node) -> None:
         if node.tag.startswith(("!", "tag:")) and node.tag not in _TAGS:
-            self._report.error(_mark(self._file, node), f"tag {clean(node.tag)}", "remove it: values need no tags here")
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            self._report.error(_mark(self._file, node), f"tag {clean(tag)}", "remove it: values need no tags here")
 
     def _flatten(self, node: yaml.MappingNode, depth: int) -> None:
         """Merge `<<` and drop what has no usable key; every mapping once, however many aliases lead to it."""

@@ -16,6 +16,8 @@ from keeld.config.wording import explain
 
 _ENTRY_DEPTH = 2
 """Section and id lead to an entry."""
+_LISTS = ("influx", "notify")
+_MEMBER_DEPTH = dict.fromkeys((*UNFOLDED, *_LISTS, "rules"), _ENTRY_DEPTH)
 _PLACEHOLDER_SITE = {"name": "site"}
 
 Loc = tuple[int | str, ...]
@@ -31,6 +33,14 @@ class Draft:
     document: Document
     entries: dict[str, Entries]
     origin: YamlOrigin
+    written: dict[str, list[int]]
+    """For sections that are lists: where each member of the document stood in the file's list."""
+    broken: frozenset[str]
+    """Sections of which something could not be unfolded."""
+
+    def member(self, section: str, at: int) -> Loc:
+        """Give the path in the file of a list section's member."""
+        return section, self.written[section][at]
 
     def place(self, section: str, entry_id: str, *path: str | int) -> Place:
         """Give the place of an entry's value."""
@@ -48,14 +58,20 @@ class Draft:
 def draft(values: dict[str, Any], origin: YamlOrigin, *, unfolder: Unfolder) -> Draft | None:
     """Unfold and validate a document; report every fault, then go on with what is left of it."""
     entries = {
-        section: unfolder.unfold(values.get(section), origin.below(section), keys=frozenset(model.model_fields))
+        section: unfolder.unfold(
+            section, values.get(section), origin.below(section), keys=frozenset(model.model_fields)
+        )
         for section, model in UNFOLDED.items()
     }
-    rest = {key: value for key, value in values.items() if key not in UNFOLDED}
+    # A section whose lines are all commented out is left with nothing, which means the same as leaving it out.
+    rest = {key: value for key, value in values.items() if key not in UNFOLDED and (value is not None or key == "site")}
     if isinstance(rest.get("influx"), dict):
         rest["influx"] = [rest["influx"]]
-    document = _Validation(rest, entries, origin, unfolder.report).run()
-    return None if document is None else Draft(document, entries, origin)
+    validation = _Validation(rest, entries, origin, unfolder.report)
+    document = validation.run()
+    if document is None:
+        return None
+    return Draft(document, entries, origin, validation.written, frozenset(unfolder.broken))
 
 
 @dataclass(slots=True)
@@ -69,27 +85,33 @@ class _Validation:
     report: Report
     dropped: set[tuple[str, str]] = field(default_factory=set)
     """(section, id) of entries that lack a key they cannot do without."""
+    written: dict[str, list[int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        lists = {section: self.rest.get(section) for section in _LISTS}
+        self.written = {
+            section: list(range(len(found))) if isinstance(found, list) else [] for section, found in lists.items()
+        }
 
     def run(self) -> Document | None:
         """Validate; drop the keys that are wrong; validate again; drop what is wrong still; None if even that fails."""
-        try:
-            return self._validate()
-        except ValidationError as error:
-            faults = error.errors(include_url=False)
+        faults = self._faults()
         for fault in faults:
             self._note(fault)
-        for path in _last_first(faults):
-            self._drop_key(path)
-        try:
-            return self._validate()
-        except ValidationError as error:
-            faults = error.errors(include_url=False)
-        for path in _last_first(faults):
+        self._drop([_as_written(fault["loc"]) for fault in faults])
+        for path in sorted({_as_written(fault["loc"])[:2] for fault in self._faults()}, key=_order, reverse=True):
             self._drop_whole(path)
         try:
             return self._validate()
         except ValidationError:
             return None
+
+    def _faults(self) -> list[ErrorDetails]:
+        try:
+            self._validate()
+        except ValidationError as error:
+            return error.errors(include_url=False)
+        return []
 
     def _validate(self) -> Document:
         unfolded = {
@@ -106,18 +128,33 @@ class _Validation:
     def _locate(self, path: Loc) -> tuple[Origin, Loc]:
         if _is_in_entry(path):
             return self.entries[str(path[0])][str(path[1])].origin, path[2:]
-        if path[:1] == ("notify",):
-            # Behind the index pydantic names the alternative it chose, which is no key of the file.
-            return self.origin, (*path[:2], *path[3:])
-        return self.origin, path
+        return self.origin, _as_written(path)
 
-    def _drop_key(self, path: Loc) -> None:
-        if not _is_in_entry(path) or len(path) == _ENTRY_DEPTH:
+    def _drop(self, paths: list[Loc]) -> None:
+        """Take every wrong key out of the member that holds it; the whole member where the key is not there."""
+        whole: set[Loc] = set()
+        for path in {path[: _depth(path) + 1] for path in paths}:
+            member = self._member(path[: _depth(path)])
+            if len(path) > _depth(path) and isinstance(member, dict) and path[-1] in member:
+                del member[path[-1]]
+                self._mark_damaged(path)
+            else:
+                whole.add(path[:2])
+        # From the last, so that no member of a list moves before its turn.
+        for path in sorted(whole, key=_order, reverse=True):
             self._drop_whole(path)
-            return
-        entry = self.entries[str(path[0])][str(path[1])]
-        entry.damaged = True
-        entry.values = {key: value for key, value in entry.values.items() if key != path[2]}
+
+    def _mark_damaged(self, path: Loc) -> None:
+        if _is_in_entry(path):
+            self.entries[str(path[0])][str(path[1])].damaged = True
+
+    def _member(self, path: Loc) -> Any:
+        if _is_in_entry(path):
+            return self.entries[str(path[0])][str(path[1])].values
+        member: Any = self.rest
+        for step in path:
+            member = member.get(step) if isinstance(member, dict) else member[int(step)]
+        return member
 
     def _drop_whole(self, path: Loc) -> None:
         section = str(path[0]) if path else ""
@@ -126,8 +163,10 @@ class _Validation:
             self.dropped.add((section, str(path[1])))
         elif section == "site":
             self.rest["site"] = _PLACEHOLDER_SITE
-        elif isinstance(members, list) and len(path) > 1:
-            self.rest[section] = [member for at, member in enumerate(members) if at != path[1]]
+        elif section in _LISTS and isinstance(members, list) and len(path) > 1:
+            del members[int(path[1])], self.written[section][int(path[1])]
+        elif section == "rules" and isinstance(members, dict) and len(path) > 1:
+            members.pop(path[1], None)
         else:
             self.rest.pop(section, None)
 
@@ -136,7 +175,15 @@ def _is_in_entry(path: Loc) -> bool:
     return len(path) >= _ENTRY_DEPTH and path[0] in UNFOLDED
 
 
-def _last_first(errors: list[ErrorDetails]) -> list[Loc]:
-    """Order paths so that taking one member out of a list does not move another that is still to go."""
-    paths = {error["loc"][:2] if error["loc"][:1] in {("notify",), ("influx",)} else error["loc"] for error in errors}
-    return sorted(paths, key=lambda path: [str(step).zfill(9) for step in path], reverse=True)
+def _as_written(path: Loc) -> Loc:
+    """Give a validation error's path as the file has it: of a channel, pydantic also names the kind it chose."""
+    return (*path[:2], *path[3:]) if path[:1] == ("notify",) else path
+
+
+def _depth(path: Loc) -> int:
+    """Give how far it is to the mapping whose keys can go one by one."""
+    return _MEMBER_DEPTH.get(str(path[0]), 1) if path else 0
+
+
+def _order(path: Loc) -> tuple[tuple[int, str], ...]:
+    return tuple((step, "") if isinstance(step, int) else (0, step) for step in path)

@@ -7,7 +7,7 @@ knows single entries only, each with the place it came from.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,13 @@ class Unfolder:
     report: Report
     folder: Path
     """Where a CSV file's relative name is looked up."""
+    broken: set[str] = field(default_factory=set)
+    """Sections of which something could not be unfolded, so that what they lack may have been written."""
     _left: int = MOST
 
-    def unfold(self, section: Any, origin: YamlOrigin, *, keys: frozenset[str]) -> Entries:
+    def unfold(self, name: str, section: Any, origin: YamlOrigin, *, keys: frozenset[str]) -> Entries:
         """Give a section's entries by id; `keys` are what an entry may have beside its name."""
+        before = self.report.errors
         entries: Entries = {}
         if isinstance(section, dict):
             self._unfold_mapping(section, origin, keys=keys, into=entries)
@@ -58,7 +61,11 @@ class Unfolder:
             for at, item in enumerate(section):
                 self._unfold_item(item, origin.below(at), into=entries)
         elif section is not None:
-            self.report.error(origin.at(), "neither a mapping nor a list", "write one entry a line, below this key")
+            self.report.error(
+                origin.at(), "a section that is neither mapping nor list", "write one entry a line below its key"
+            )
+        if self.report.errors > before:
+            self.broken.add(name)
         return entries
 
     def _unfold_mapping(

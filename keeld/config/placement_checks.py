@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 from keeld.config.draft import Draft
@@ -11,12 +12,14 @@ from keeld.config.wording import suggest
 
 _DRAWING = frozenset({"miner", "accelerator"})
 _METERING = frozenset({"pdu", "meter", "ups"})
+_PART = re.compile(r"(?=.{1,64}\Z)[A-Za-z]+[0-9]*(?:-[A-Za-z]+[0-9]*)?(?:/[A-Za-z0-9-]+)*")
 _NOISE = 1.0001
 
 
 def check_placement(draft: Draft, kinds: dict[str, str], report: Report) -> None:
     """Check where every device sits, then every rack by what sits in it; `kinds` is each device's kind."""
     by_rack: dict[str, list[str]] = defaultdict(list)
+    _check_names(draft, report)
     for name, device in draft.document.devices.items():
         kind = kinds.get(name, "")
         _check_targets(name, device, draft, report)
@@ -36,6 +39,16 @@ def check_placement(draft: Draft, kinds: dict[str, str], report: Report) -> None
         _check_nameplates(name, rack, by_rack[name], draft=draft, report=report)
 
 
+def _check_names(draft: Draft, report: Report) -> None:
+    for name in draft.entries["cooling"].keys() & draft.entries["power"].keys():
+        place = draft.place("cooling", name)
+        report.error(
+            place, f"{name!r} is a power node and a cooling node: `at: {name}` could mean either", "rename one"
+        )
+    if not draft.entries["devices"]:
+        report.warn(draft.origin.at("devices"), "no devices: there is nothing to watch", "add a section `devices`")
+
+
 def _check_targets(name: str, device: DeviceEntry, draft: Draft, report: Report) -> None:
     nodes = {**draft.entries["power"], **draft.entries["cooling"]}
     for key, target, known, what in (
@@ -47,6 +60,9 @@ def _check_targets(name: str, device: DeviceEntry, draft: Draft, report: Report)
             wrong = f"`{key}` of {name!r} is {target!r}, which is no {what}"
             report.error(draft.place("devices", name, key), wrong, suggest(target, known, what=what))
     for part, target in device.measures.items():
+        if not _PART.fullmatch(part):
+            place = draft.key("devices", name, "measures", part)
+            report.error(place, f"{part!r} is no part of a device", "write branch/7, outlet/3 or L1")
         if target not in draft.entries["power"]:
             wrong = f"{part} of {name!r} measures {target!r}, which is no power node"
             remedy = suggest(target, draft.entries["power"], what="power node")
@@ -80,7 +96,12 @@ def _check_feed(name: str, device: DeviceEntry, rack: RackEntry, *, kind: str, d
         if device.feed not in rack.feeds and draft.is_whole("racks", device.rack or ""):
             wrong = f"{name!r} is on feed {device.feed!r}, which rack {device.rack!r} does not have"
             report.error(draft.place("devices", name, "feed"), wrong, suggest(device.feed, rack.feeds, what="feed"))
-    elif kind == "pdu" and len(rack.feeds) > 1 and not device.measures and draft.is_whole("devices", name):
+    elif (
+        kind == "pdu"
+        and len(rack.feeds) > 1
+        and not (device.measures or device.cords)
+        and draft.is_whole("devices", name)
+    ):
         wrong = f"{name!r} is in a rack with {len(rack.feeds)} feeds and does not say which one it is on"
         report.error(draft.place("devices", name), wrong, f"add feed: {next(iter(rack.feeds))}")
 
@@ -134,6 +155,8 @@ def _check_ceiling(name: str, device: DeviceEntry, rack: RackEntry, *, kind: str
 
 def _check_sources(draft: Draft, by_rack: dict[str, list[str]], kinds: dict[str, str], report: Report) -> None:
     """Refuse a rack whose draw nothing could ever tell."""
+    if "devices" in draft.broken:
+        return
     metered = _metered_nodes(draft, kinds)
     unsure = {entry.values.get("rack") for entry in draft.entries["devices"].values() if not kinds.get(entry.id)}
     for name, rack in draft.document.racks.items():

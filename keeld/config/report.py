@@ -30,9 +30,12 @@ class Report:
     def __init__(self) -> None:
         self._errors: dict[Place, list[tuple[str, str]]] = {}
         self._warnings: dict[Place, list[tuple[str, str]]] = {}
+        self.errors = 0
+        """How many were noted, repeated ones included."""
 
     def error(self, place: Place, wrong: str, remedy: str) -> None:
         """Note something that makes the configuration unusable."""
+        self.errors += 1
         _note(self._errors, place, (wrong, remedy))
 
     def warn(self, place: Place, wrong: str, remedy: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keeld.config.draft import Draft
+from keeld.config.fields import Section
 from keeld.config.report import Place, Report
 from keeld.credentials import Secret, credential_path, credentials_directory
 from keeld.errors import ConfigError
@@ -33,7 +34,7 @@ def read_secrets(draft: Draft, folder: Path, report: Report, *, credentials_requ
         try:
             secrets[path] = secret = Secret.from_file(file)
         except ConfigError as error:
-            remedy = f"put it into {file}, readable for keeld, or change `{path[-1]}`"
+            remedy = f"`{path[-1]}` must lead to a one-line text file that keeld can read; it leads to {file}"
             report.error(place, error.problems[0].wrong, remedy)
             continue
         if secret.is_world_readable and credentials_directory() is None:
@@ -43,14 +44,16 @@ def read_secrets(draft: Draft, folder: Path, report: Report, *, credentials_requ
 
 def _named(draft: Draft) -> Iterator[tuple[SecretPath, str, Place]]:
     document = draft.document
-    owners: list[tuple[SecretPath, object]] = [(("mqtt",), document.mqtt)]
-    owners += [(("influx", at), influx) for at, influx in enumerate(document.influx)]
-    owners += [(("notify", at), channel) for at, channel in enumerate(document.notify)]
-    for path, owner in owners:
-        for key in type(owner).model_fields if owner is not None else ():  # type: ignore[attr-defined]  # all are models
+    owners: list[tuple[SecretPath, SecretPath, Section]] = []
+    if document.mqtt is not None:
+        owners.append((("mqtt",), ("mqtt",), document.mqtt))
+    owners += [(("influx", at), draft.member("influx", at), influx) for at, influx in enumerate(document.influx)]
+    owners += [(("notify", at), draft.member("notify", at), channel) for at, channel in enumerate(document.notify)]
+    for path, written, owner in owners:
+        for key in type(owner).model_fields:
             name = getattr(owner, key)
             if key.endswith("_file") and name is not None:
-                yield (*path, key), name, draft.origin.at(*path, key)
+                yield (*path, key), name, draft.origin.at(*written, key)
     for device_id, device in document.devices.items():
         if device.password_file is not None:
             place = draft.place("devices", device_id, "password_file")

@@ -65,7 +65,7 @@ def influx_name(influx: InfluxSection) -> str:
 def _check_influx(draft: Draft, report: Report) -> None:
     names: set[str] = set()
     for at, influx in enumerate(draft.document.influx):
-        path = ("influx", at)
+        path = draft.member("influx", at)
         _check_url(influx.url, _WEB, (*path, "url"), draft=draft, report=report)
         _check_pair(influx.username, influx.password_file, path, draft=draft, report=report)
         if influx.token_file and influx.username:
@@ -145,7 +145,7 @@ def _check_clear(name: str, rule: RuleKeys, draft: Draft, report: Report) -> Non
 def _check_channels(draft: Draft, report: Report) -> None:
     names: set[str] = set()
     for at, channel in enumerate(draft.document.notify):
-        path = ("notify", at)
+        path = draft.member("notify", at)
         name = channel.name or channel.kind
         if name in names:
             report.error(draft.origin.at(*path), f"two channels are named {name!r}", "give each its own `name`")

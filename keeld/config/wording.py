@@ -72,6 +72,8 @@ def explain(error: ErrorDetails) -> Fault:
     label = f"`{_label(path)}`"
     if kind in _SPECIAL:
         return _SPECIAL[kind](error, label)
+    if context.get("le") == 1:
+        return Fault(f"{label} must be at most 1", "write a share of one: 0.8 is 80 %")
     wrong, remedy = _KINDS.get(kind, ("is not what belongs here", "see the commented example keeld.yaml"))
     return Fault(f"{label} {wrong.format(**context)}", remedy)
 
