@@ -128,10 +128,9 @@ function updateTile(item, rack) {
   bar.toggleAttribute("hidden", !binding);
   if (binding) drawBar(bar, binding);
   show(first, binding ? words.load(binding) : words.interval(rack.draw_watts, "W"));
-  show(second, binding ? `${binding.constraint} binds, ${words.headroom(binding)}` : "");
+  show(second, binding ? `${binding.constraint} binds, headroom ${words.headroom(binding)}` : "");
   show(third, [
-    rack.is_structural ? "never measured" : "",
-    rack.why,
+    rack.why || (rack.is_structural ? "never measured" : ""),
     binding ? `draw ${words.interval(rack.draw_watts, "W")}` : "",
     words.trust(rack.draw_watts),
     rack.state === "ai" ? "" : rack.state,

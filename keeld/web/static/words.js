@@ -22,15 +22,16 @@ export function interval(value, unit) {
   if (!value) return "unknown";
   const low = quantity(value.lo, unit);
   const high = value.hi === null ? "no known bound" : quantity(value.hi, unit);
-  if (value.best === null) return `not measured: ${low} to ${high}`;
+  if (value.best === null) return `${value.coverage_ratio > 0 ? "" : "not measured: "}${low} to ${high}`;
   const isWide = value.hi === null || value.hi - value.lo > 0.02 * Math.max(Math.abs(value.hi), 1);
   return isWide ? `${quantity(value.best, unit)} (${low} to ${high})` : quantity(value.best, unit);
 }
 
+/** What is left below the limit when everything unknown is at its highest. */
 export function headroom(judgement) {
   const left = judgement.headroom;
-  if (left === null) return "headroom unknown";
-  return left < 0 ? `no headroom: up to ${quantity(-left, judgement.unit)} over` : `headroom ${quantity(left, judgement.unit)}`;
+  if (left === null) return "unknown";
+  return left < 0 ? `none, up to ${quantity(-left, judgement.unit)} over` : quantity(left, judgement.unit);
 }
 
 /** The percentage never goes without what it is a percentage of. */
