@@ -11,7 +11,8 @@ TABLE = "  - {csv: m.csv, driver: antminer, rack: r1, feed: a}\n"
 
 
 def test_rows_are_devices_and_the_entry_gives_their_defaults(site: str, check_text: Check) -> None:
-    rows = "name,address,nameplate_w,rack,label,identity.serial\nm-1,10.1.1.1,3500,,first,0012\n\n# gone\nm-2,10.1.1.2,,r1,,\n"
+    header = "name,address,nameplate_w,rack,label,identity.serial\n"
+    rows = header + "m-1,10.1.1.1,3500,,first,0012\n\n# gone\nm-2,10.1.1.2,,r1,,\n"
     checked = check_text(site + TABLE, m_csv=rows)
     assert checked.settings is not None, checked.problems
     first, second = (checked.settings.site.devices[name] for name in ("m-1", "m-2"))

@@ -96,7 +96,8 @@ def test_least_configuration_gets_every_default(check_text: Check) -> None:
 
 def test_devices_inherit_and_override_times(site: str, check_text: Check) -> None:
     text = site.replace("feed: a}", "feed: a, interval: 1s, options: {depth: 2, deep: true}}")
-    text += "  - {name: p2, driver: modbus, profile: raritan_px, address: 'tcp://h', unit: 0, rack: r1, feed: b, timeout: 500ms}\n"
+    text += "  - {name: p2, driver: modbus, profile: raritan_px, address: 'tcp://h', unit: 0, rack: r1, feed: b,"
+    text += " timeout: 500ms}\n"
     settings = check_text(f"{text}poll: {{interval: 5s, slow_interval: 1m}}\n").settings
     assert settings is not None
     first, second = settings.site.devices["p1"], settings.site.devices["p2"]
