@@ -7,8 +7,8 @@ keeld.workers.nvml`. Parts are `gpu/N`, N being the rank by PCI address, and `gp
   `nvmlDeviceGetPowerUsage` means on it (average on Ampere and newer, instantaneous on A100 and older). Info says which.
   It covers one board. The node draws more, so no node total is made of it. A module that joins a GPU with a CPU reports
   itself as part `module/N`; it contains `gpu/N`.
-- `throttle_thermal_seconds` adds software and hardware thermal slowdown (fields 269, 270). A driver too old for these has
-  only the thermal policy's counter (75); it runs during either, so it is never added to them.
+- `throttle_thermal_seconds` adds software and hardware thermal slowdown (fields 269, 270). A driver too old for these
+  has only the thermal policy's counter (75); it runs during either, so it is never added to them.
 - `xid` is given once, in the poll after the driver reported it; of several the gravest, else the last.
 - A GPU that cannot be used is `up` 0 with its `outage_reason`, and the poll is `partial`.
 

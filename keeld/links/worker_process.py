@@ -27,7 +27,7 @@ _MOST_ANSWER_BYTES = 1 << 20
 _MOST_WORDS_BYTES = 2048
 _MOST_DETAIL = 160
 _LAST_WORDS_S = 0.5
-_GARBLED_KILL_AFTER_S = 1.0
+_KILL_AFTER_S = 1.0
 _OUTAGES = {str(outage): outage for outage in Outage}
 
 
@@ -100,6 +100,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         elif "fatal" in message:
             outage = _OUTAGES.get(str(message["fatal"]), Outage.DRIVER_DOWN)
             self.obituary = PollError(outage, clean(message.get("detail", ""), _MOST_DETAIL))
+            self._set_timer(_KILL_AFTER_S, self.kill)  # it ends by itself, unless it cannot
         elif self.owed is None or message.get("id") != self.owed:
             self._distrust("an answer that nobody asked for")
         else:
@@ -107,7 +108,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self._changed.set()
 
     def _distrust(self, what: str) -> None:
-        self.condemn(PollError(Outage.GARBLED, f"worker gave {what}"), _GARBLED_KILL_AFTER_S)
+        self.condemn(PollError(Outage.GARBLED, f"worker gave {what}"), _KILL_AFTER_S)
         pipe = self._transport.get_pipe_transport(_STDOUT) if self._transport else None
         if pipe:
             pipe.close()

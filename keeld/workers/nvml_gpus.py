@@ -93,6 +93,8 @@ def read(gpu: Gpu, tier: str) -> Values:
         if not any(key in values for key in call.unless):
             _ask_call(gpu, call, values)
     gpu.able[tier] = tuple(f for f in fields if f.key in values), tuple(c for c in calls if c.key in values)
+    if tier == "fast" and values and all(value is None for value in values.values()):
+        raise GpuFailed(pynvml.NVML_ERROR_UNKNOWN)  # it refuses everything it can tell: not alive, whatever the code
     return values
 
 

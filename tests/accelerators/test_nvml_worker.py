@@ -182,6 +182,17 @@ async def test_one_gpu_that_fails_leaves_the_others(driver, attach, code: int, o
     assert (await host.poll()).outage is None
 
 
+async def test_a_gpu_that_refuses_everything_is_not_up(driver, attach) -> None:
+    driver.h100s(2)
+    host = attach()
+    await host.poll()
+    driver.gpu(1, err=999)
+    answer = await host.poll()
+    assert answer.detail == "1 of 2 GPUs failed: gpu/1 (Unknown Error)"
+    driver.gpu(1, err=0)
+    assert (await host.poll()).outage is None
+
+
 async def test_a_gpu_that_cannot_be_opened_keeps_its_place(driver, attach) -> None:
     driver.h100s(3)
     driver.gpu(1, open=8)

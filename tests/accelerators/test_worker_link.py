@@ -96,9 +96,7 @@ async def test_garbage_is_an_outage_and_a_new_process(connect, noise: str, words
     assert error.outage is Outage.GARBLED
     assert words in error.detail
     assert "\x1b" not in error.detail
-    pid = link.pid
-    await asyncio.sleep(0.7)
-    assert pid is None or not is_alive(pid)
+    await ended(link.pid)
     assert (await refused(link)).outage is Outage.GARBLED, "the next process is as bad"
 
 
@@ -133,6 +131,13 @@ async def test_fatal_words_win_over_a_quick_exit(connect) -> None:
         await asyncio.sleep(0.25)
 
 
+async def test_fatal_words_without_an_end_are_followed_by_one(connect) -> None:
+    link = connect(DEAF.replace("hello()", "say(fatal='lost', detail='d')"))
+    assert (await refused(link)).outage is Outage.LOST
+    pid = link.pid
+    await ended(pid)
+
+
 @pytest.mark.parametrize("address", ["exec:/nowhere/worker", "exec:/etc", "sideways", "exec:'"])
 async def test_what_cannot_be_started_is_one_sentence(address: str) -> None:
     link = WorkerLink(address, "unused", QUICK)
@@ -161,8 +166,7 @@ async def test_a_worker_deaf_to_sigterm_is_killed_later_and_alone(connect) -> No
     for _ in range(4):
         assert (await refused(link)).outage is Outage.HUNG
         assert link.pid == pid, "no second process beside one that does not die"
-    await asyncio.sleep(0.8)
-    assert not is_alive(pid)
+    await ended(pid)
 
 
 async def test_restarts_wait_longer_each_time(connect) -> None:
@@ -238,6 +242,14 @@ async def asked_until_answered(link: WorkerLink) -> int:
         except PollError:
             assert time.monotonic() < end
             await asyncio.sleep(0.02)
+
+
+async def ended(pid: int | None) -> None:
+    assert pid is not None
+    end = time.monotonic() + 3
+    while is_alive(pid) and time.monotonic() < end:
+        await asyncio.sleep(0.02)
+    assert not is_alive(pid)
 
 
 def is_alive(pid: int) -> bool:
