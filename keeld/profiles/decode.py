@@ -77,21 +77,22 @@ def compile_block(fields: tuple[Field, ...]) -> Block:
     first = fields[0]
     count = max(field.end for field in fields) - first.address
     is_bits = first.function in BIT_FUNCTIONS
+    size = (count + 7) // 8 if is_bits else count * 2
     points = [field for field in fields if isinstance(field, Point)]
     plain = _plain(points)
     places = [place for point in plain for place in _bytes_of(point, first.address)]
     in_order = places == sorted(places)
-    layout = _padded(plain, first.address, count) if in_order else "".join(point.type.code for point in plain)
+    layout = _padded(plain, first.address, size) if in_order else "".join(point.type.code for point in plain)
     return Block(
         unit_offset=first.unit_offset,
         function=first.function,
         address=first.address,
         count=count,
         fields=fields,
-        size=(count + 7) // 8 if is_bits else count * 2,
+        size=size,
         gather=None if in_order else operator.itemgetter(*places),
         unpack=struct.Struct(">" + layout).unpack,
-        steps=tuple(_step(point) for point in plain) if not is_bits else (),
+        steps=tuple(_step(point) for point in plain),
         rest=tuple(point for point in points if point not in plain),
         gates=tuple(_slice_of(point, first.address) for point in points if point.nonzero),
     )
@@ -231,12 +232,12 @@ def _plain(points: Iterable[Point]) -> list[Point]:
     return plain
 
 
-def _padded(plain: Sequence[Point], start: int, count: int) -> str:
-    layout, at = "", start
+def _padded(plain: Sequence[Point], start: int, size: int) -> str:
+    layout, used = "", 0
     for point in plain:
-        layout += f"{(point.address - at) * 2}x{point.type.code}"
-        at = point.end
-    return layout + f"{(start + count - at) * 2}x"
+        layout += f"{(point.address - start) * 2 - used}x{point.type.code}"
+        used = (point.end - start) * 2
+    return f"{layout}{size - used}x"
 
 
 def _bytes_of(field: Field, start: int) -> list[int]:

@@ -468,7 +468,7 @@ async def test_a_host_that_swallows_everything_times_out_on_connecting():
         fillers = []
         for _ in range(4):  # the kernel drops what does not fit into the queue
             filler = socket.socket()
-            filler.setblocking(False)
+            filler.setblocking(False)  # noqa: FBT003 - the library's signature
             filler.connect_ex(full.getsockname())
             fillers.append(filler)
         link = ModbusLink("127.0.0.1", full.getsockname()[1], connect_timeout_s=0.2)
