@@ -19,8 +19,9 @@ from keeld.model import AlertState, Batch, Device, Reading, Severity, Transition
 from keeld.sinks.reply import Answer
 
 HOSTILE = [
-    "a,b", "a b", "a=b", 'a"b', "a\\,b", "a\\ b", "ends\\", "a\nb", "a\r\nb", "a\tb", "nul\x00", "#a", "a'b", "é\u2028x",
-    "a,x=1 up=0.0 1\npdu,device=forged up=1.0 1", "🔥", "\u202egnp", "x" * 70_000, "\ud800", "%s%d", "{}", "a\\\\ b",
+    "a,b", "a b", "a=b", 'a"b', "a\\,b", "a\\ b", "ends\\", "a\nb", "a\r\nb", "a\tb", "nul\x00", "#a", "a'b",
+    "é\u2028x", "a,x=1 up=0.0 1\npdu,device=forged up=1.0 1", "🔥",
+    "\u202egnp", "x" * 70_000, "\ud800", "%s%d", "{}", "a\\\\ b",
 ]  # fmt: skip
 
 
