@@ -46,6 +46,8 @@ class Evidence:
     cause: str = ""
     detail: str = ""
     """More facts for the message, as sentences."""
+    word: str = ""
+    """Verdict in place of the one that value and limit give."""
     clear: float | None = None
     """Clear level in place of the rule's deadband."""
     is_known: bool = True

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from keeld.alerts.alarm import Alarm, Evidence
-from keeld.model import AlertState
+from keeld.model import AlertState, Verdict
 from keeld.text import clean
 
 TITLE_MOST = 79
@@ -71,10 +71,12 @@ def _word(alarm: Alarm, ended: str) -> str:
         return ended.upper()
     if alarm.state is AlertState.PENDING:
         return "PENDING"
+    if alarm.evidence.word:
+        return alarm.evidence.word
+    if not alarm.evidence.is_known:
+        return Verdict.CANT_TELL.value
     ratio = _ratio(alarm.evidence)
-    if ratio is None or not alarm.evidence.is_known:
-        return "CAN'T TELL"
-    return "OVER" if ratio > 1.0 else alarm.severity.upper()
+    return Verdict.OVER.value if ratio is not None and ratio > 1.0 else alarm.severity.upper()
 
 
 def _ratio(evidence: Evidence) -> float | None:

@@ -23,7 +23,8 @@ HOUR_S = 3600.0
 MEASURED = "measured"
 PHASE_OVER_DERATE = "phase over derate"
 INLET_OR_ZONE = "inlet hot or zone at N-1"
-BLINDS = "racks unobserved"
+BLINDS_RACK = "an ai rack unobserved"
+BLINDS_SITE = "half of the mine unobserved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ CONTINUOUS_OVER = Rule(
 FEED_DEAD = Rule(
     number=7,
     name="feed_dead",
-    title="feed is dead",
+    title="is dead",
     levels={AI: (_level(_CRITICAL, 0.5, 5.0),)},
     off_s=60.0,
     base=0.5,
@@ -179,7 +180,13 @@ SOURCE_STALE = Rule(
 PATH_DOWN = replace(
     SOURCE_STALE,
     title="is silent with all behind it",
-    levels={PLANT: (_level(_WARNING, 0.5, 20.0), _level(_CRITICAL, 0.5, 3 * MINUTE_S, needs=BLINDS))},
+    levels={
+        PLANT: (
+            _level(_WARNING, 0.5, 20.0),
+            _level(_CRITICAL, 0.5, 3 * MINUTE_S, needs=BLINDS_RACK),
+            _level(_CRITICAL, 0.5, _QUARTER, needs=BLINDS_SITE),
+        )
+    },
     inhibits=frozenset({"source_stale", "blind"}),
     inhibits_early=True,
     advice="Check the gateway or switch itself: its power, its uplink, its address.",

@@ -26,10 +26,10 @@ def total(values: Iterable[Value]) -> Value:
 
 
 def cross(first: Value, second: Value) -> Value:
-    """Give what both allow; where they contradict each other, all that either allows."""
+    """Give what both allow; where they contradict each other the first, which is the better source, stands."""
     lo, hi = max(first.lo, second.lo), min(first.hi, second.hi)
     if lo > hi:
-        lo, hi = min(first.lo, second.lo), max(first.hi, second.hi)
+        return first
     best = first.best if first.best is not None else second.best
     if second.best is not None and second.rank < first.rank:
         best = second.best
@@ -42,8 +42,10 @@ def widen(value: Value, ratio: float) -> Value:
 
 
 def cap(value: Value, ceiling: float) -> Value:
-    """Bound what was not measured by a ceiling; what was measured stands, even above it."""
-    hi = max(value.lo, min(value.hi, ceiling))
+    """Bound what was not measured by a ceiling; one that the measurements have disproved bounds nothing."""
+    if value.lo > ceiling:
+        return value
+    hi = min(value.hi, ceiling)
     return Value(value.lo, clamp(value.best, value.lo, hi), hi, value.rank)
 
 

@@ -1,8 +1,8 @@
 """Dead feeds (rule 7): a PDU's controller lives off its inlet, so a dead feed is mostly a silent PDU.
 
 Theory of operation. A feed is suspected when all of its PDUs have failed two polls in a row. That alone may be a cable.
-It is believed dead when the load shows up elsewhere (the rack's other feeds rise by at least 60 % of what the silent one
-carried, within 30 s), when two or more PDUs under one breaker are silent while their network answers, or when a PDU
+It is believed dead when the load shows up elsewhere (the rack's other feeds rise by at least 60 % of what the silent
+one carried, within 30 s), when two or more PDUs under one breaker are silent while their network answers, or when a PDU
 that is powered otherwise measures less than half of the voltage, twice. Where every PDU under a node up the tree is
 silent, the node is what died, and one alarm says so. A suspicion is judged only after each PDU had its turn to be
 polled, so that feeds that died together are found together.

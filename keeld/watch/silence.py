@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from keeld.alerts.alarm import Evidence, Target
 from keeld.alerts.board import Board
 from keeld.alerts.machine import Span
-from keeld.alerts.rules import AI, BLINDS, MINING, PLANT, Level, Rule
+from keeld.alerts.rules import AI, BLINDS_RACK, BLINDS_SITE, MINING, PLANT, Level, Rule
 from keeld.budgets.intake import Intake
 from keeld.budgets.interval import NAMES_SHOWN
 from keeld.budgets.source import SECOND_NS
 from keeld.budgets.topology import UNHEARD_DRIVERS, Path, Topology
 from keeld.budgets.window import SLOT_S
-from keeld.model import Moment
+from keeld.model import Moment, Verdict
 from keeld.watch.racks import SLOT_CAP_S, RackState
 from keeld.watch.rulebook import NOT_OVER, Rulebook
 
@@ -100,7 +100,7 @@ class Silence:
         silent = all(intake.outages >= 2 or self.is_gone(intake, now) for intake in path.intakes)  # noqa: PLR2004 - twice
         if not levels or (not silent and board.find(rule, target) is None):
             return
-        facts = {BLINDS} if silent and self._blinded(target) else set()
+        facts = self._blinded(target)
         spans = tuple(_FALSE if not silent or (level.needs and level.needs not in facts) else _TRUE for level in levels)
         racks = sorted(name.removeprefix("rack:") for name in target.covers if name.startswith("rack:"))
         detail = f"Behind it: {names([intake.device.id for intake in path.intakes])}."
@@ -109,15 +109,18 @@ class Silence:
         evidence = Evidence(spans=spans, cause=f"{path.kind} {path.id} or its uplink", detail=detail)
         board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
 
-    def _blinded(self, target: Target) -> bool:
-        return any(
+    def _blinded(self, target: Target) -> set[str]:
+        """Say what cannot be judged behind a path that is silent."""
+        dark = any(
             f"rack:{rack_id}" in target.covers and state.set_name == AI and state.draw.total.coverage < _HALF
             for rack_id, state in self._racks.items()
         )
+        flags = ((BLINDS_RACK, dark), (BLINDS_SITE, "site" in target.covers))
+        return {name for name, holds in flags if holds}
 
     def _judge_rack(self, state: RackState, rules: Rulebook, board: Board, now: Moment) -> None:
         rule, levels = rules.rule(BLIND), rules.levels(BLIND, AI)
-        draw, plan = state.draw.total, state.plan
+        draw = state.draw.total
         if not levels:
             return
         is_blind = self._is_blind(state, now)
@@ -127,16 +130,13 @@ class Silence:
         detail = f"Without data: {names(list(draw.lost))}." if draw.lost else ""
         if state.last_watts is not None:
             detail += f" Last seen {state.last_watts / 1000.0:.1f} kW."
-        budget = plan.rack.budget.power_watts
         evidence = Evidence(
             spans=(_TRUE if is_blind else _FALSE,) * len(levels),
             lo=draw.lo,
             best=draw.best,
             hi=draw.hi,
-            limit=budget,
-            unit="W" if budget else "",
-            base="budget",
-            what="last known",
+            unit="W",
+            word=Verdict.CANT_TELL.value,
             cause="its meters, or the network to them",
             detail=detail.strip(),
         )
@@ -191,6 +191,7 @@ class Silence:
         detail = f"{share:.0%} of its nameplate watts are unobserved; limits there are NOT being checked."
         evidence = Evidence(
             spans=(Span(share, share),) * len(levels),
+            word=Verdict.CANT_TELL.value,
             cause="the network to it, or its power",
             detail=detail.replace("%", " %"),
         )
@@ -231,7 +232,14 @@ class Silence:
         for name, row in self.rows.items():
             if all(intake.device.id in members for intake in row.intakes):
                 covers.add(f"row:{name}")
+        if self._is_half_the_mine(members):
+            covers.add("site")
         return Target("path", path.id, f"{path.kind} {path.id}", frozenset({f"path:{path.id}"}), frozenset(covers))
+
+    def _is_half_the_mine(self, members: set[str]) -> bool:
+        loads = [load for state in self._mines for load in state.plan.loads]
+        behind = sum(load.ceiling_watts for load in loads if load.intake.device.id in members)
+        return bool(loads) and behind >= _HALF * sum(load.ceiling_watts for load in loads)
 
 
 def _rows(topology: Topology, racks: dict[str, RackState]) -> dict[str, RowState]:

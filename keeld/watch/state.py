@@ -90,14 +90,14 @@ class SiteState:
         """Close a slot: racks, then nodes from the leaves up, then silence; yields what each step cost."""
         for rack in self.racks.values():
             rack.close(look, missed=missed)
-            yield 2 + len(rack.plan.loads)
+            yield 10 + len(rack.plan.loads)
         feeds = self._feed_draws()
         for node in self.nodes.values():
             self._see_node(node, look, feeds)
             node.close(missed=missed)
             judge_overload_slot(node, self.rules, board, now)
             judge_continuous(node, self.rules, board, now)
-            yield 3
+            yield 12
         self._bound_racks(look)
         for zone in self.cooling.values():
             zone.see(look)
@@ -105,9 +105,8 @@ class SiteState:
         for rack in self.racks.values():
             self._note_facts(rack, look)
             judge_density(rack, self.rules, board, now)
-            yield 1
-        batches += self.publish_all(now)
-        yield len(self.racks)
+            yield 5
+        yield from self.publish_all(now, batches)
 
     def _note_facts(self, rack: RackState, look: Look) -> None:
         nodes = rack.plan.rack.feeds.values()
@@ -127,11 +126,18 @@ class SiteState:
 
     def see(self, look: Look) -> None:
         """Work out every draw at an instant, without touching windows or alarms."""
+        for _ in self.walk(look):
+            pass
+
+    def walk(self, look: Look) -> Iterator[int]:
+        """Do as `see`, step by step; yields what each step cost."""
         for rack in self.racks.values():
             rack.see(look)
+            yield 10 + len(rack.plan.loads)
         feeds = self._feed_draws()
         for node in self.nodes.values():
             self._see_node(node, look, feeds)
+            yield 8
 
     def _bound_racks(self, look: Look) -> None:
         """Find what live meters further up leave for racks that are not measured themselves."""
@@ -156,15 +162,17 @@ class SiteState:
             bound += max(0.0, self.nodes[metered].known_draw.hi - (certain[metered] - drawn.lo))
         return bound
 
-    def publish_all(self, now: Moment) -> list[Batch]:
-        """Make the derived batch of everything."""
+    def publish_all(self, now: Moment, batches: list[Batch]) -> Iterator[int]:
+        """Add the derived batch of everything to `batches`; yields what each step cost."""
         names = chain(
             (("rack", name) for name in self.racks),
             (("power_node", name) for name in self.nodes),
             (("cooling_node", name) for name in self.cooling),
             (("site", self.topology.site.name),),
         )
-        return self.publish(names, now)
+        for name in names:
+            batches += self.publish((name,), now)
+            yield 6
 
     def publish(self, names: Iterable[tuple[str, str]], now: Moment) -> list[Batch]:
         """Make the derived batches of some targets; what is none of them has no batch."""
