@@ -247,7 +247,7 @@ async def asked_until_answered(link: WorkerLink) -> int:
 async def ended(pid: int | None) -> None:
     assert pid is not None
     end = time.monotonic() + 3
-    while is_alive(pid) and time.monotonic() < end:
+    while is_alive(pid) and time.monotonic() < end:  # noqa: ASYNC110 - the kernel sends no event for it
         await asyncio.sleep(0.02)
     assert not is_alive(pid)
 
