@@ -1,15 +1,13 @@
 """Modbus TCP devices that a profile describes: PDUs, meters, cooling units.
 
 The profile says which registers there are; this driver asks for them, learns which of them this very device refuses,
-and keeps the good part of a poll when another part fails. What it learned is forgotten after a while, and sooner after
-a new connection: a device that is still starting refuses registers that it has.
+and keeps the good part of a poll when another part fails.
 """
 
 from __future__ import annotations
 
 import asyncio
 import collections
-import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,63 +20,28 @@ from keeld.links.modbus import ModbusLink, RegisterRefused, Terms
 from keeld.model import Device, Group
 from keeld.profiles import decode
 from keeld.profiles.decode import Answered, Block
-from keeld.profiles.model import BIT_FUNCTIONS, Field, Profile, Proof, Type
-from keeld.profiles.plan import Agenda, missing, name_of, plan
+from keeld.profiles.learned import Learned
+from keeld.profiles.model import BIT_FUNCTIONS, Fact, Field, Profile, Proof, Type
+from keeld.profiles.plan import Agenda, missing, name_of
 from keeld.text import clean
 
 _DEFAULT_PORT = 502
-_SHORTEST_TRUST_S = 60.0
-_LONGEST_TRUST_S = 3600.0
-"""How long a refusal is believed: a minute after a new connection, then twice as long each time, at most an hour."""
 _LINK_DOWN = frozenset({Outage.TIMEOUT, Outage.UNREACHABLE, Outage.REFUSED})
-_SECRET_FACTS = frozenset({"serial", "mac", "name", "label", "location", "contact"})
+_NOT_THERE = frozenset({Outage.UNSUPPORTED, Outage.UNIT_DOWN})
+_PRIVATE_FACTS = frozenset({"serial", "mac", "name", "label", "location", "contact"})
+"""Facts that are blanked in a fixture; texts are always."""
 _MAX_UNIT = 255
+_REFUSED = "refused by the device"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Session:
-    """What is known of one device since its connection was made."""
+    """A device behind the connection, and what was learned of it."""
 
     device: Device
     profile: Profile
     terms: Terms
-    connection: int = -1
-    learned_s: float = -math.inf
-    """When it began to learn what the device refuses, on the loop's clock."""
-    trust_s: float = _SHORTEST_TRUST_S
-    is_first_poll: bool = True
-    counts: tuple[int, ...] | None = None
-    agendas: dict[Group, Agenda] = field(default_factory=dict)
-
-    def renew(self, connection: int, now_s: float) -> None:
-        """Forget what was learned once it is too old, and after a minute already when there is a new connection."""
-        is_new, self.connection = connection != self.connection, connection
-        if is_new and now_s - self.learned_s >= _SHORTEST_TRUST_S:
-            self.trust_s, self.is_first_poll, self.counts = _SHORTEST_TRUST_S, True, None
-        elif now_s - self.learned_s >= self.trust_s:
-            self.trust_s = min(self.trust_s * 2, _LONGEST_TRUST_S)
-        else:
-            return
-        self.learned_s = now_s
-        self.agendas.clear()
-
-    def agenda(self, group: Group) -> Agenda:
-        """Give the requests of a group as this device takes them."""
-        if group not in self.agendas:
-            self.agendas[group] = Agenda(plan(self.profile, group, self.counts or ()))
-        return self.agendas[group]
-
-    def settle(self, group: Group) -> None:
-        """Forget refusals that prove nothing.
-
-        In the first poll of a connection the device may still be starting. A group that was refused as a whole is asked
-        for again, or nobody would notice that it is back.
-        """
-        if group is Group.FAST and self.is_first_poll:
-            self.is_first_poll = False
-            self.agendas.clear()
-        elif group in self.agendas and not self.agendas[group].blocks:
-            del self.agendas[group]
+    learned: Learned
 
 
 class Bus:
@@ -97,21 +60,14 @@ class Bus:
         session = self._sessions.get(device.id)
         if session is None or session.device is not device:
             profile = profile_of(device)
-            manners = profile.manners
-            terms = Terms(
-                check_transaction=manners.check_transaction,
-                check_unit=manners.check_unit,
-                connect_delay_s=manners.connect_delay_s,
-                request_gap_s=manners.request_gap_s,
-            )
-            session = self._sessions[device.id] = Session(device, profile, terms)
+            session = Session(device, profile, _terms(profile), Learned(profile))
+            self._sessions[device.id] = session
         return session
 
     async def read_field(self, session: Session, wanted: Field) -> bytes:
         """Read one field alone and give its own bytes."""
-        count = wanted.words
         unit = _unit(session.device, wanted.unit_offset)
-        return await self.link.read(unit, wanted.function, wanted.address, count, terms=session.terms)
+        return await self.link.read(unit, wanted.function, wanted.address, wanted.words, terms=session.terms)
 
     async def read_block(self, session: Session, block: Block) -> bytes:
         """Read one planned request."""
@@ -136,18 +92,17 @@ def profile_of(device: Device) -> Profile:
 
 
 async def poll(bus: Bus, device: Device, group: Group) -> Answer:
-    """Read one group of the device's points."""
+    """Read one group of the device's points; with group ONCE, see first that it is the device that is expected."""
     session = bus.session(device)
     try:
         await _begin(bus, session)
         info = await _identify(bus, session) if group is Group.ONCE else ()
-        agenda = session.agenda(group)
+        agenda = session.learned.agenda(group)
         done = await _read(bus, session, agenda)
         return _judge(agenda, done, group)._replace(info=info)
     finally:
-        session.settle(group)
-        if session.profile.manners.close_after_poll:
-            await bus.link.hang_up()
+        session.learned.settle(group)
+        await _let_go(bus, session)
 
 
 async def inspect(bus: Bus, device: Device) -> Inspection:
@@ -155,32 +110,17 @@ async def inspect(bus: Bus, device: Device) -> Inspection:
     session = bus.session(device)
     try:
         await _begin(bus, session)
-        exchanges, facts, info = await _inspect_facts(bus, session)
-        readings: list[Any] = []
-        outage, details, blocks = None, [], []
-        for group in groups(device):
-            agenda = session.agenda(group)
-            done = await _read(bus, session, agenda)
-            exchanges += [_exchange(device, block, data) for block, data in done.answers]
-            exchanges += [_refused_exchange(device, wanted) for wanted in agenda.refused]
-            blocks += [_captured(block, data) for block, data in done.answers]
-            answer = _judge(agenda, done, group)
-            readings += answer.readings
-            outage = outage or answer.outage
-            details += [answer.detail] if answer.detail else []
+        facts = await _read_facts(bus, session)
+        agendas = {group: session.learned.agenda(group) for group in groups(device)}
+        passes = {group: await _read(bus, session, agenda) for group, agenda in agendas.items()}
     finally:
-        if session.profile.manners.close_after_poll:
-            await bus.link.hang_up()
-    whole = Answer(tuple(readings), outage, "; ".join(details), tuple(info))
-    fixture = {
-        "driver": "modbus",
-        "profile": session.profile.name,
-        "counts": list(session.counts or ()),
-        "facts": facts,
-        "blocks": blocks,
-        "readings": {f"{r.metric.name}{'/' if r.part else ''}{r.part}": r.value for r in whole.readings},
-    }
-    return Inspection(tuple(exchanges), whole, fixture)
+        await _let_go(bus, session)
+    exchanges = [_fact_exchange(device, fact, data) for fact, data in facts]
+    for group, agenda in agendas.items():
+        exchanges += [_exchange(device, block, data) for block, data in passes[group].answers]
+        exchanges += [_refused_exchange(device, wanted) for wanted in agenda.refused]
+    answer = _judge_all(agendas, passes)._replace(info=_info(facts))
+    return Inspection(tuple(exchanges), answer, _fixture(session, facts, passes, answer))
 
 
 def groups(device: Device) -> tuple[Group, ...]:
@@ -217,6 +157,16 @@ def _endpoint(device: Device) -> tuple[str, int]:
     return parts.hostname or "", parts.port or _DEFAULT_PORT
 
 
+def _terms(profile: Profile) -> Terms:
+    manners = profile.manners
+    return Terms(
+        check_transaction=manners.check_transaction,
+        check_unit=manners.check_unit,
+        connect_delay_s=manners.connect_delay_s,
+        request_gap_s=manners.request_gap_s,
+    )
+
+
 def _unit(device: Device, offset: int) -> int:
     unit = device.unit + offset
     if not 0 <= unit <= _MAX_UNIT:
@@ -227,11 +177,17 @@ def _unit(device: Device, offset: int) -> int:
 async def _begin(bus: Bus, session: Session) -> None:
     """Connect, drop what is too old to be believed, and count what comes in numbers."""
     connection = await bus.link.connect(session.terms)
-    session.renew(connection, asyncio.get_running_loop().time())
-    if session.counts is None:
-        session.counts = tuple(
-            [await _count(bus, session, repeat.count, len(repeat.points)) for repeat in session.profile.repeats]
-        )
+    learned = session.learned
+    learned.renew(connection, asyncio.get_running_loop().time())
+    if learned.counts is None:
+        repeats = session.profile.repeats
+        learned.counts = tuple([await _count(bus, session, repeat.count, len(repeat.points)) for repeat in repeats])
+
+
+async def _let_go(bus: Bus, session: Session) -> None:
+    """Hang up on a device that serves one client and must be free for others."""
+    if session.profile.manners.close_after_poll:
+        await bus.link.hang_up()
 
 
 async def _count(bus: Bus, session: Session, register: Field, most: int) -> int:
@@ -270,7 +226,8 @@ async def _read(bus: Bus, session: Session, agenda: Agenda) -> _Pass:
 
 def _judge(agenda: Agenda, done: _Pass, group: Group) -> Answer:
     """Say what a pass is worth; raise PollError when nothing of it is."""
-    lost = [*missing(agenda.refused), *(f for block, _ in done.failed for f in missing(block.fields))]
+    lost = [(wanted, "refused") for wanted in missing(agenda.refused)]
+    lost += [(wanted, str(error)) for block, error in done.failed for wanted in missing(block.fields)]
     if not done.answers:
         if done.failed:
             raise done.failed[0][1]
@@ -279,27 +236,54 @@ def _judge(agenda: Agenda, done: _Pass, group: Group) -> Answer:
         return Answer(())
     readings = decode.decode(done.answers)
     if lost:
-        reason = str(done.failed[0][1]) if done.failed else "refused"
+        wanted, reason = lost[0]
         others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        return Answer(readings, Outage.PARTIAL, f"{name_of(lost[0])}{others}: {reason}")
+        return Answer(readings, Outage.PARTIAL, f"{name_of(wanted)}{others}: {reason}")
     if not readings:
         return Answer((), Outage.PARTIAL, "the device answers, but none of its registers holds a believable value")
     return Answer(readings)
+
+
+def _judge_all(agendas: dict[Group, Agenda], passes: dict[Group, _Pass]) -> Answer:
+    """Put the groups together; only the fast one decides whether the device is there."""
+    answers = []
+    for group, agenda in agendas.items():
+        try:
+            answers.append(_judge(agenda, passes[group], group))
+        except PollError as error:
+            if group is Group.FAST:
+                raise
+            answers.append(Answer((), Outage.PARTIAL, f"group {group}: {error}"))
+    readings = tuple(reading for answer in answers for reading in answer.readings)
+    outage = next((answer.outage for answer in answers if answer.outage is not None), None)
+    return Answer(readings, outage, "; ".join(answer.detail for answer in answers if answer.detail))
 
 
 async def _identify(bus: Bus, session: Session) -> tuple[tuple[str, str], ...]:
     """Raise PollError(identity) when this is another device than expected; give what it says of itself."""
     for proof in session.profile.proofs:
         await _prove(bus, session, proof)
-    info = []
+    info = _info(await _read_facts(bus, session))
+    _compare(session.device, dict(info))
+    return info
+
+
+async def _read_facts(bus: Bus, session: Session) -> list[tuple[Fact, bytes | None]]:
+    """Read what the device says of itself; None where it says nothing."""
+    facts: list[tuple[Fact, bytes | None]] = []
     for fact in session.profile.facts:
         try:
-            data = await bus.read_field(session, fact)
-        except RegisterRefused:
-            continue
-        info.append((fact.key, decode.text_of(fact, data)))
-    _compare(session.device, dict(info))
-    return tuple((key, text) for key, text in info if text)
+            facts.append((fact, await bus.read_field(session, fact)))
+        except PollError as error:
+            if error.outage not in _NOT_THERE:
+                raise
+            facts.append((fact, None))
+    return facts
+
+
+def _info(facts: list[tuple[Fact, bytes | None]]) -> tuple[tuple[str, str], ...]:
+    told = [(fact.key, decode.text_of(fact, data)) for fact, data in facts if data is not None]
+    return tuple((key, text) for key, text in told if text)
 
 
 async def _prove(bus: Bus, session: Session, proof: Proof) -> None:
@@ -323,7 +307,7 @@ def _compare(device: Device, info: dict[str, str]) -> None:
         if expected is None:
             continue
         if key not in info:
-            raise PollError(Outage.IDENTITY, f"this profile knows no register with the {key}; it cannot be compared")
+            raise PollError(Outage.IDENTITY, f"no register tells the {key}, so it cannot be compared")
         if _bare(info[key]) != _bare(expected):
             raise PollError(Outage.IDENTITY, f"the device's {key} is not the one in the configuration")
 
@@ -332,23 +316,9 @@ def _bare(text: str) -> str:
     return re.sub(r"[^0-9a-z]", "", text.lower())
 
 
-async def _inspect_facts(
-    bus: Bus, session: Session
-) -> tuple[list[Exchange], dict[str, list[int]], list[tuple[str, str]]]:
-    exchanges, facts, info = [], {}, []
-    for fact in session.profile.facts:
-        try:
-            data = await bus.read_field(session, fact)
-        except RegisterRefused:
-            exchanges.append(_refused_exchange(session.device, fact))
-            continue
-        words = decode.words_of(data)
-        request = f"{_request(session.device, fact.unit_offset, fact.function, fact.address, fact.words)} {fact.key}"
-        exchanges.append(Exchange(request, words))
-        info.append((fact.key, decode.text_of(fact, data)))
-        is_private = fact.key in _SECRET_FACTS or fact.type is Type.STRING
-        facts[fact.key] = [0] * len(words) if is_private else words
-    return exchanges, facts, info
+def _fact_exchange(device: Device, fact: Fact, data: bytes | None) -> Exchange:
+    request = f"{_request(device, fact.unit_offset, fact.function, fact.address, fact.words)} ({fact.key})"
+    return Exchange(request, _REFUSED if data is None else decode.words_of(data))
 
 
 def _exchange(device: Device, block: Block, data: bytes) -> Exchange:
@@ -358,11 +328,30 @@ def _exchange(device: Device, block: Block, data: bytes) -> Exchange:
 
 def _refused_exchange(device: Device, wanted: Field) -> Exchange:
     request = _request(device, wanted.unit_offset, wanted.function, wanted.address, wanted.words)
-    return Exchange(f"{request} ({name_of(wanted)})", "refused by the device")
+    return Exchange(f"{request} ({name_of(wanted)})", _REFUSED)
 
 
 def _request(device: Device, unit_offset: int, function: int, address: int, count: int) -> str:
     return f"unit {device.unit + unit_offset} function {function} address {address} count {count}"
+
+
+def _fixture(
+    session: Session, facts: list[tuple[Fact, bytes | None]], passes: dict[Group, _Pass], answer: Answer
+) -> dict[str, Any]:
+    """Give what a test needs to decode the same answer again, without what tells whose device it was."""
+    return {
+        "driver": "modbus",
+        "profile": session.profile.name,
+        "counts": list(session.learned.counts or ()),
+        "facts": {fact.key: _redacted(fact, data) for fact, data in facts if data is not None},
+        "blocks": [_captured(block, data) for done in passes.values() for block, data in done.answers],
+        "readings": {f"{r.metric.name}{'/' if r.part else ''}{r.part}": r.value for r in answer.readings},
+    }
+
+
+def _redacted(fact: Fact, data: bytes) -> str:
+    is_private = fact.key in _PRIVATE_FACTS or fact.type is Type.STRING
+    return (bytes(len(data)) if is_private else data).hex()
 
 
 def _captured(block: Block, data: bytes) -> dict[str, Any]:

@@ -64,12 +64,17 @@ def _explain(document: Document, detail: dict[str, Any]) -> Problem:
         near = difflib.get_close_matches(last, _known_keys(where), n=1)
         remedy = f"did you mean `{near[0]}`?" if near else "remove it"
         return document.problem(where, f"unknown key `{clean(last)}`", remedy, at_key=True)
+    if detail["type"] == "missing" and isinstance(where[-1], int):
+        return document.problem(where, f"`{_nearest_key(where)}` has too few values", "write both")
     if detail["type"] == "missing":
         return document.problem(where[:-1], f"`{clean(last)}` is missing", "write it")
     given = detail["input"]
     shown = f", not `{clean(given)}`" if isinstance(given, str | int | float) else ""
-    named = next((str(step) for step in reversed(where) if isinstance(step, str)), "profile")
-    return document.problem(where, f"`{clean(named)}`: {clean(detail['msg'], 160)}{shown}")
+    return document.problem(where, f"`{_nearest_key(where)}`: {clean(detail['msg'], 160)}{shown}")
+
+
+def _nearest_key(where: Where) -> str:
+    return next((clean(step) for step in reversed(where) if isinstance(step, str)), "profile")
 
 
 def _located(loc: Iterable[int | str]) -> Where:

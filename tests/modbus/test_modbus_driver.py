@@ -11,6 +11,9 @@ from keeld.errors import Outage, PollError
 from keeld.links import modbus as link_module
 from keeld.metrics import CATALOGUE
 from keeld.model import Device, Group, Identity
+from keeld.profiles.decode import decode
+from keeld.profiles.learned import Learned
+from keeld.profiles.plan import plan
 
 METER = """
 title: a meter
@@ -132,9 +135,7 @@ async def test_a_register_that_may_be_lacking_is_silently_absent_and_one_that_mu
         assert named(answer) == {k: v for k, v in GOOD.items() if k not in ("temperature_celsius", "frequency_hertz")}
 
 
-async def test_what_is_refused_is_asked_for_again_after_the_first_poll_and_after_a_while(
-    fake, bus_of, profile, monkeypatch
-):
+async def test_what_is_refused_is_asked_for_again_after_a_while(fake, bus_of, profile):
     hold_meter(fake)
     temperature = fake.registers[1, 3].pop(40)
     bus, device = bus_of(profile(METER))
@@ -144,25 +145,32 @@ async def test_what_is_refused_is_asked_for_again_after_the_first_poll_and_after
     fake.requests.clear()
     assert (await poll(bus, device)).outage is Outage.PARTIAL
     assert 40 not in [q.address for q in fake.requests]  # learned: not asked for
-    monkeypatch.setattr(modbus, "_SHORTEST_TRUST_S", 0.0)
-    bus.session(device).learned_s -= 61
+    bus.session(device).learned._since_s -= 61
     assert named(await poll(bus, device)) == GOOD
 
 
-async def test_trust_in_a_refusal_grows_to_an_hour_and_a_new_connection_ends_it():
-    session = modbus.Session(None, None, None)
-    session.renew(1, 1000.0)
-    assert (session.trust_s, session.is_first_poll) == (60.0, True)
-    session.is_first_poll = False
-    moments = []
+def test_trust_in_a_refusal_grows_to_an_hour_and_a_new_connection_ends_it():
+    learned = Learned(profiles.load("raritan_px"))
+    learned.renew(1, 1000.0)
+    assert (learned.trust_s, learned.is_first_poll) == (60.0, True)
+    learned.settle(Group.FAST)
+    spans = []
     for now_s in range(1000, 30000, 10):
-        before = session.learned_s
-        session.renew(1, float(now_s))
-        if session.learned_s != before:
-            moments.append(session.trust_s)
-    assert moments[:7] == [120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0]
-    session.renew(2, session.learned_s + 61)
-    assert (session.trust_s, session.is_first_poll) == (60.0, True)
+        before = learned._since_s
+        learned.renew(1, float(now_s))
+        if learned._since_s != before:
+            spans.append(learned.trust_s)
+    assert spans[:7] == [120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0]
+    learned.renew(2, learned._since_s + 61)
+    assert (learned.trust_s, learned.is_first_poll) == (60.0, True)
+
+
+def test_connections_that_end_with_each_poll_do_not_end_trust(profile):
+    learned = Learned(profiles.load(profile(METER + "link: {close_after_poll: true}\n")))
+    for connection in range(200):
+        learned.renew(connection, connection * 10.0)
+        learned.settle(Group.FAST)
+    assert learned.trust_s > 60.0
 
 
 async def test_a_device_that_is_still_starting_refuses_all_and_is_whole_at_the_next_poll(fake, bus_of, profile, frame):
@@ -267,6 +275,14 @@ async def test_a_silent_unit_does_not_make_its_neighbours_silent(fake, bus_of, p
         with pytest.raises(TimeoutError):
             await poll(bus, silent)
         assert named(await poll(bus, first)) == GOOD
+
+
+def modbus_plan(path, group):
+    return plan(profiles.load(path), group)
+
+
+def place(block):
+    return block["address"], block["count"]
 
 
 def asdict(device):
@@ -417,13 +433,45 @@ async def test_inspection_shows_words_beside_values_and_hides_who_it_is_in_the_f
     seen = await modbus.inspect(bus, device)
     shown = {exchange.request: exchange.raw for exchange in seen.exchanges}
     assert shown["unit 1 function 3 address 0 count 1"] == [500]
-    assert shown["unit 1 function 3 address 210 count 4 serial"] == [0x4142, 0x2D31, 0x3233, 0]
+    assert shown["unit 1 function 3 address 210 count 4 (serial)"] == [0x4142, 0x2D31, 0x3233, 0]
     assert [raw for request, raw in shown.items() if "address 220" in request] == ["refused by the device"]
     assert named(seen.answer) == {"power_watts": 500.0}
     assert dict(seen.answer.info)["serial"] == "AB-123"
-    assert seen.fixture["facts"]["serial"] == [0, 0, 0, 0]
+    assert seen.fixture["facts"]["serial"] == "00" * 8
     assert "AB-123" not in str(seen.fixture)
+    assert "4142" not in str(seen.fixture)
     assert struct.pack(">H", 500).hex() in str(seen.fixture["blocks"])
+
+
+async def test_a_fixture_holds_what_a_test_needs_to_decode_it_again(fake, bus_of, profile):
+    hold_meter(fake)
+    bus, device = bus_of(profile(METER))
+    fixture = (await modbus.inspect(bus, device)).fixture
+    blocks = {(block.address, block.count): block for group in Group for block in modbus_plan(profile(METER), group)}
+    whole = {key: data for key, data in ((place(b), bytes.fromhex(b["data"])) for b in fixture["blocks"])}
+    assert (0, 4) in whole
+    answers = [(blocks[key], data) for key, data in whole.items() if key in blocks]
+    assert len(answers) == 2
+    found = {reading.metric.name: reading.value for reading in decode(answers)}
+    assert found.items() <= fixture["readings"].items()
+    assert fixture["readings"] == GOOD | {"energy_watt_hours": 1234000.0}
+
+
+async def test_the_slow_group_alone_cannot_fail_an_inspection(fake, bus_of, profile, frame):
+    hold_meter(fake)
+
+    async def script(request, wire):
+        if request.address != 60:
+            return False
+        wire.send(frame(request, bytes([0x83, 4])))
+        return True
+
+    fake.script = script
+    bus, device = bus_of(profile(METER))
+    seen = await modbus.inspect(bus, device)
+    assert named(seen.answer) == GOOD
+    assert seen.answer.outage is Outage.PARTIAL
+    assert "slow" in seen.answer.detail
 
 
 async def test_inspection_shows_what_is_refused(fake, bus_of, profile):

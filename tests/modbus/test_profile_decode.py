@@ -255,7 +255,7 @@ def fits(subject, limits):
 @given(
     found=st.lists(points(functions=(3, 4)), min_size=1, max_size=30), dead=st.sets(st.integers(0, 410), max_size=12)
 )
-def test_splitting_ends_with_what_the_device_has_and_nothing_of_what_it_refuses(found, dead):
+def test_splitting_ends_with_what_the_device_has_and_no_more(found, dead):
     agenda = Agenda(compile_block(span) for span in spans(found, Limits()))
     waiting, asked = list(agenda.blocks), 0
     while waiting:
