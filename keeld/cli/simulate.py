@@ -39,15 +39,17 @@ def command(  # each parameter is one option of the command line
     with_parent: bool,
     as_json: bool,
 ) -> None:
-    r"""Serve a simulated site: PDUs, meters and plant on Modbus TCP, miners on port 4028, GPUs through the worker.
+    """Serve a simulated site: PDUs, meters and plant on Modbus TCP, miners on port 4028, GPUs through the worker.
+
+    Each run takes a free 127.A.0.0/16 and writes a configuration that points there:
 
     \b
-    Each run takes a free 127.A.0.0/16 and writes a configuration that points there:
-      keeld simulate --site config/demo/keeld.yaml --script config/demo/plant.yaml --write-config /tmp/demo.yaml
+      keeld simulate --site config/demo/keeld.yaml \\
+          --script config/demo/plant.yaml --write-config /tmp/demo.yaml
       keeld run --config /tmp/demo.yaml
 
     When it is ready it prints where everything is, and at its end what it received: reads, and anything else.
-    """
+    """  # noqa: D301  click looks for the control character itself
     if (site_path is None) == (fleet is None):
         raise click.UsageError("give either --site FILE or --fleet COUNTS", ctx)
     from keeld.simulate.run import Order, simulate

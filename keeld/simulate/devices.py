@@ -27,6 +27,10 @@ class Served:
         """Whether its controller runs and the network reaches it."""
         return self._plant.answers(self.device)
 
+    def is_reachable(self) -> bool:
+        """Whether the network reaches it, dead or alive."""
+        return self.id not in self._plant.effects.silent
+
     def fault(self) -> Fault | None:
         """How it misbehaves now."""
         return self._faults(self.id)

@@ -81,6 +81,7 @@ class Miner:
     uptime_s: float = 0.0
     shares_accepted: float = 0.0
     board_celsius: float = 60.0
+    intake_celsius: float = AMBIENT_CELSIUS
     power_factor: float = 0.99
     psus: int = 1
 
@@ -106,6 +107,7 @@ class Miner:
 
     def step(self, around: Surroundings, dt_s: float) -> None:
         """Run for `dt_s`."""
+        self.intake_celsius = around.intake_celsius
         if around.live_psus == 0:
             self._lose_power()
             return

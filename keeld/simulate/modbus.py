@@ -39,6 +39,9 @@ class ModbusUnit(Protocol):
     def answers(self) -> bool:
         """Whether its controller runs and the network reaches it."""
 
+    def is_reachable(self) -> bool:
+        """Whether the network reaches it, dead or alive."""
+
     def fault(self) -> Fault | None:
         """How it misbehaves now."""
 
@@ -106,15 +109,11 @@ class ModbusConnection(asyncio.Protocol):
         found = self._units.get(unit)
         name = found[0].id if found else self._address
         self._recorder.received(name, f"modbus {function}", frame, is_read=modbus_is_read(function, body))
-        if found is None:
-            if self._is_gateway:
+        if found is None or not found[0].answers():
+            if self._is_gateway and any(other.is_reachable() for other, _ in self._units.values()):
                 self._send(transaction, unit, _exception(function, _GATEWAY_TARGET_FAILED), None)
             return
         device, offset = found
-        if not device.answers():
-            if self._is_gateway and any(other.answers() for other, _ in self._units.values()):
-                self._send(transaction, unit, _exception(function, _GATEWAY_TARGET_FAILED), None)
-            return
         fault = device.fault()
         self._send(transaction, unit, _under_fault(_answer(device, offset, function, body), function, fault), fault)
 

@@ -26,8 +26,6 @@ DEFAULT_NODE_WATTS = 10200.0
 _METER_SECONDS = 1.5
 _LIQUID_SHARE = 0.8
 """Of a liquid-cooled GPU node's heat, where the configuration gives no ratio."""
-_THROUGH_GATEWAY = 2
-"""Units behind one address from which on the address is a gateway with a supply of its own."""
 
 
 @dataclass(slots=True)
@@ -129,7 +127,6 @@ class Plant:
             for feed in rack.feeds:
                 self._tap(rack.id, feed)
         self.loads = {device.id: self._load(device) for device in site.devices.values() if _is_machine(device)}
-        self._gateways = _gateways(site)
         self._settle(seed)
 
     def step(self, dt_s: float) -> None:
@@ -154,10 +151,6 @@ class Plant:
             return True
         watched = list(self.watched(device))
         return not watched or any(each.live_s >= self.pace.controller_boot_s for each in watched)
-
-    def is_behind_gateway(self, device: Device) -> bool:
-        """Whether its address is a gateway's, which answers for a dead unit."""
-        return device.address in self._gateways
 
     def watched(self, device: Device) -> Iterator[Lines]:
         """Give the lines a meter is clamped on: branches, a node, one feed of a rack, or all of a rack's feeds."""
@@ -356,10 +349,3 @@ def _parents_first(site: Site) -> list[PowerNode]:
         return steps
 
     return sorted(site.power.values(), key=depth)
-
-
-def _gateways(site: Site) -> frozenset[str]:
-    counts: dict[str, int] = {}
-    for device in site.devices.values():
-        counts[device.address] = counts.get(device.address, 0) + 1
-    return frozenset(address for address, count in counts.items() if count >= _THROUGH_GATEWAY and ":" in address)

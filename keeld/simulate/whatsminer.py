@@ -65,7 +65,7 @@ def _summary(miner: Miner, name: str) -> dict[str, Any]:
         "Power Limit": round(miner.nameplate_watts),
         "Power Mode": "Normal",
         "Power Fanspeed": 6000,
-        "Env Temp": round(miner.board_celsius - 33 * miner.wall_watts / miner.nameplate_watts, 1),
+        "Env Temp": round(miner.intake_celsius, 1),
         "Chip Temp Min": round(miner.board_celsius - 5, 2),
         "Chip Temp Max": round(miner.board_celsius + 15, 2),
         "Chip Temp Avg": round(miner.board_celsius + 8, 2),

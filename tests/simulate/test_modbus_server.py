@@ -74,7 +74,9 @@ async def test_a_lone_device_answers_as_unit_255(site):
         assert await ask(site, "pdu-a", read_frame(0x3008, 2, unit=9), timeout_s=0.2) is None
 
 
-@pytest.mark.parametrize(("function", "body"), [(6, b"\x00\x01\x00\x02"), (16, b"\x00\x01\x00\x01\x02\x00\x05"), (8, b"")])
+@pytest.mark.parametrize(
+    ("function", "body"), [(6, b"\x00\x01\x00\x02"), (16, b"\x00\x01\x00\x01\x02\x00\x05"), (8, b"")]
+)
 async def test_a_write_is_recorded_and_refused(site, function, body):
     async with SimulatedSite(site) as served:
         assert (await ask(site, "pdu-a", frame(function, body)))[7:] == bytes((function | 0x80, 1))
@@ -137,10 +139,7 @@ async def test_a_silent_gateway_silences_all_its_units(site):
     async with SimulatedSite(site) as served:
         await served.add(Incident(kind=IncidentKind.PDU_GATEWAY_SILENT, target="meter", start_s=0, duration_s=60))
         for unit in (7, 8, 99):
-            assert await ask(site, "meter", read_frame(0, 2, function=4, unit=unit), timeout_s=0.2) in {
-                None,
-                read_frame(0, 0),
-            }
+            assert await ask(site, "meter", read_frame(0, 2, function=4, unit=unit), timeout_s=0.1) is None
 
 
 async def test_a_stuck_sensor_repeats_itself(site):
@@ -183,8 +182,7 @@ async def test_fault_garbage(site):
         writer.write(read_frame(0x3008, 4))
         garbage = await reader.readexactly(17)
         writer.close()
-        assert garbage[:9] != bytes.fromhex("000100000000b01030")[:9]
-        assert len(garbage) == 17
+        assert garbage[:9] != bytes.fromhex("0001000000 0b010308")
 
 
 async def test_fault_wrong_length_gives_half_of_the_registers(site):
@@ -237,6 +235,9 @@ class Unit:
         return {0: "x"}
 
     def answers(self):
+        return True
+
+    def is_reachable(self):
         return True
 
     def fault(self):

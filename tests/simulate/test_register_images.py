@@ -29,9 +29,7 @@ def point(metric=metrics.POWER, **fields):
         (point(type=Type.U64, words=4), 2.0**40, "0000 0100 0000 0000"),
         # InRow: tenths of a degree Fahrenheit, 25.0 degrees Celsius = 77.0 = 770 = 0x302
         (
-            point(
-                metric=metrics.TEMPERATURE, type=Type.I32, words=2, numerator=1.0, denominator=18.0, offset=-160 / 9
-            ),
+            point(metric=metrics.TEMPERATURE, type=Type.I32, words=2, numerator=1.0, denominator=18.0, offset=-160 / 9),
             25.0,
             "0000 0302",
         ),
@@ -98,7 +96,9 @@ def test_reads_that_a_device_refuses(quiet_site, function, address, count, code)
 
 
 def test_panel_and_its_breakers_are_units_of_their_own(quiet_site):
-    image = registers_of(quiet_site, "panel", {("current_amperes", "branch/1/L1"): 12.5, ("voltage_volts", "L1"): 240.0})
+    image = registers_of(
+        quiet_site, "panel", {("current_amperes", "branch/1/L1"): 12.5, ("voltage_volts", "L1"): 240.0}
+    )
     assert image.unit_offsets == {1, 17}
     assert image.read(17, 4, 1037, 2) == struct.pack(">f", 12.5)
     assert image.read(1, 4, 4010, 2) == struct.pack(">f", 240)
