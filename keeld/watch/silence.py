@@ -56,7 +56,7 @@ class Silence:
     def __init__(self, topology: Topology, racks: dict[str, RackState], started_ns: int) -> None:
         self._topology = topology
         self._racks = racks
-        self._started_ns = started_ns
+        self._awake_ns = started_ns
         self._alone = [intake for intake in topology.intakes.values() if intake.device.kind != "miner"]
         self.rows = _rows(topology, racks)
         self._mines = [state for state in racks.values() if state.set_name == MINING and state.plan.loads]
@@ -64,18 +64,21 @@ class Silence:
         self.paths = [(path, self.path_target(path)) for path in topology.paths]
 
     def keep(self, before: Silence) -> None:
-        """Take over what rows had learnt, and the start, before a reload."""
-        self._started_ns = before._started_ns
+        """Take over what rows had learnt before a reload, and since when keeld runs."""
+        self._awake_ns = before._awake_ns
         for name in self.rows.keys() & before.rows.keys():
             self.rows[name].normal = before.rows[name].normal
 
     def is_gone(self, intake: Intake, now: Moment) -> bool:
-        """Whether a device has been silent for too long; one that was never heard gets its first minute."""
-        if intake.answered_ns is not None:
-            return intake.is_gone(now.mono_ns)
-        if intake.device.driver in UNHEARD_DRIVERS:
+        """Whether a device has been silent for too long while keeld was there to hear it."""
+        if intake.answered_ns is None and intake.device.driver in UNHEARD_DRIVERS:
             return False
-        return now.mono_ns - self._started_ns > max(6 * intake.device.interval_s, 60.0) * SECOND_NS
+        since_ns = max(self._awake_ns, intake.answered_ns or 0)
+        return now.mono_ns - since_ns > max(6 * intake.device.interval_s, 60.0) * SECOND_NS
+
+    def wake(self, now: Moment) -> None:
+        """Start the clock of every silence anew: keeld itself did not run, so nobody else was silent."""
+        self._awake_ns = now.mono_ns
 
     def judge(self, rules: Rulebook, board: Board, now: Moment) -> Iterator[int]:
         """Run both rules, causes first; yields what each step cost."""

@@ -88,6 +88,8 @@ class SiteState:
 
     def close(self, look: Look, board: Board, now: Moment, *, missed: int, batches: list[Batch]) -> Iterator[int]:
         """Close a slot: racks, then nodes from the leaves up, then silence; yields what each step cost."""
+        if missed:
+            self.silence.wake(now)
         for rack in self.racks.values():
             rack.close(look, missed=missed)
             yield 10 + len(rack.plan.loads)

@@ -15,7 +15,7 @@ def test_a_site_in_order_says_nothing(kit):
     assert drive.moves == []
 
 
-def feed_b_of_r01_dies_at(kit, died_s, back_s=1e9, swing=False):
+def feed_b_of_r01_dies_at(kit, died_s, back_s=1e9, *, swing=False):
     def poll(device, at_s):
         total = 20_000.0
         if swing and at_s % 2 < 1:
