@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from keeld.alerts import rules as shipped
 from keeld.config import Checked, check, load
 from keeld.config.known import Known
+from keeld.config.rulebook import RULES
 from keeld.errors import ConfigError
 from keeld.model import Cord, Device, Severity
 from keeld.settings import RuleSettings, Settings
@@ -214,3 +216,7 @@ def test_drivers_that_ship_tell_the_kind_of_their_devices() -> None:
         device = Device(id="d", site="s", kind="", driver=driver, address="", profile=profile)
         assert known.can_tell(device)
         assert known.kind_of(device) == kind
+
+
+def test_every_rule_that_ships_can_be_tuned() -> None:
+    assert set(shipped.SHIPPED) <= set(RULES)
