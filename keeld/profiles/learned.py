@@ -33,7 +33,7 @@ class Learned:
     def renew(self, connection: int, now_s: float) -> None:
         """Forget what is too old; what is older than a minute already when there is a new connection.
 
-        `now_s` is monotonic. A device that is let go after each poll has a new connection every time: that says nothing.
+        `now_s` is monotonic. A device that is let go after each poll has a new connection each time: it says nothing.
         """
         is_new = connection != self._connection
         if self._connection is not None and self.profile.manners.close_after_poll:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -133,3 +134,12 @@ def frame_fixture() -> Callable[..., bytes]:
 @pytest.fixture(name="words_pdu")
 def words_pdu_fixture() -> Callable[[int, list[int]], bytes]:
     return words_pdu
+
+
+@pytest.fixture(autouse=True)
+def quiet_loop(caplog):
+    """Nothing may end in the event loop's log: there, nobody is told."""
+    yield
+    gc.collect(1)
+    noise = [record.getMessage() for record in caplog.records if record.name in {"asyncio", "pymodbus.logging"}]
+    assert not [line for line in noise if "socket.send() raised" not in line], noise
