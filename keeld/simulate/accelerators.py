@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from keeld.model import Device
+from keeld.simulate.faults import Fault, FaultKind
 from keeld.simulate.machines import Gpu, GpuNode
 
 _MEMORY_BYTES = 70 << 30
 _TOP_CLOCK_HERTZ = 1.98e9
+_LOST: dict[str, Any] = {"state": "lost"}
+_HANG_S: dict[FaultKind | None, float] = {FaultKind.SILENCE: 60.0, FaultKind.DELAY: 2.0}
 
 
 def state_path(device: Device) -> Path | None:
@@ -22,9 +25,15 @@ def state_path(device: Device) -> Path | None:
     return Path(words[words.index("--state") + 1])
 
 
-def write_state(path: Path, node: GpuNode, *, driver: str = "ok") -> None:
+def write_state(path: Path, node: GpuNode, *, is_there: bool = True, fault: Fault | None = None) -> None:
     """Write a node's state whole: a reader sees the old one or the new one."""
-    state = {"driver": driver, "gpus": [_gpu(gpu) for gpu in node.gpus]}
+    kind, amount = (fault.kind, fault.amount) if fault else (None, None)
+    lost = int(amount or 0) if kind is FaultKind.EXCEPTION else None
+    state = {
+        "driver": "ok" if is_there and kind is not FaultKind.STOP else "unloaded",
+        "hang_s": _HANG_S.get(kind, 0.0) if kind is not FaultKind.DELAY or amount is None else amount,
+        "gpus": [_gpu(gpu) if number != lost else _LOST for number, gpu in enumerate(node.gpus)],
+    }
     partial = path.with_name(path.name + ".new")
     partial.write_text(json.dumps(state))
     partial.replace(path)
@@ -32,7 +41,7 @@ def write_state(path: Path, node: GpuNode, *, driver: str = "ok") -> None:
 
 def _gpu(gpu: Gpu) -> dict[str, Any]:
     if gpu.lost:
-        return {"state": "lost"}
+        return _LOST
     return {
         "state": "ok",
         "power_watts": round(gpu.power_watts, 3),

@@ -7,6 +7,7 @@ import enum
 import os
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _DRIP_BYTE_S = 0.05
@@ -29,13 +30,17 @@ class FaultKind(enum.StrEnum):
     WRONG_LENGTH = "wrong-length"
     """Answers with half of what belongs there, with a header that says so (Modbus) or cut off (miner)."""
     EXCEPTION = "exception"
-    """Answers with the Modbus exception code `amount`; a miner answers with an error status."""
+    """Answers with the Modbus exception code `amount`; a miner with that error code; a GPU node loses GPU `amount`."""
     DRIP = "drip"
     """Answers right, one byte every 50 ms."""
     HUGE = "huge"
     """Answers with `amount` MiB that never end an answer."""
     STOP = "stop"
-    """Is gone: connections are reset and new ones refused."""
+    """Is gone: connections are reset and new ones refused; a GPU node's driver is unloaded."""
+
+
+WORKER_FAULTS = frozenset({FaultKind.DELAY, FaultKind.SILENCE, FaultKind.EXCEPTION, FaultKind.STOP})
+"""What a GPU node can do: its worker speaks no protocol of ours that could be garbled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +121,12 @@ class Sender:
             left -= _HUGE_CHUNK
         self._after(_REFILL_S, lambda: self._pour(left))
 
-    def _after(self, delay_s: float, action: object) -> None:
+    def _after(self, delay_s: float, action: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
 
         def run() -> None:
             self._timers.discard(timer)
-            action()  # type: ignore[operator]
+            action()
 
         timer = loop.call_later(delay_s, run)
         self._timers.add(timer)

@@ -111,6 +111,7 @@ class Recorder:
         return {
             "devices": len(self.tallies),
             "connections": sum(tally.connections for tally in self.tallies.values()),
+            "most_at_once": max((tally.open_most for tally in self.tallies.values()), default=0),
             "received_bytes": sum(tally.received_bytes for tally in self.tallies.values()),
             "requests": reads + others,
             "reads": reads,

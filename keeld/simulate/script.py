@@ -27,7 +27,7 @@ from keeld.config.wording import Fault as Flaw
 from keeld.config.wording import explain, suggest
 from keeld.errors import ConfigError, Problem
 from keeld.model import Site
-from keeld.simulate.faults import Fault, FaultKind
+from keeld.simulate.faults import WORKER_FAULTS, Fault, FaultKind
 from keeld.simulate.machines import DEFAULT_PACE, Pace
 
 
@@ -223,6 +223,9 @@ def _misses(document: _Document, site: Site) -> Iterable[tuple[tuple[str | int, 
         if fault.target not in devices:
             wrong = f"{fault.kind}: there is no device {fault.target!r}"
             yield ("faults", index, "target"), wrong, suggest(fault.target, devices, what="device")
+        elif site.devices[fault.target].driver == "nvidia" and fault.kind not in WORKER_FAULTS:
+            wrong = f"{fault.target} is read by a worker and cannot do {fault.kind}"
+            yield ("faults", index, "kind"), wrong, f"write one of {', '.join(sorted(WORKER_FAULTS))}"
     antminers = frozenset(device.id for device in site.devices.values() if device.driver == "antminer")
     for index, name in enumerate(document.old_firmware):
         if name not in antminers:

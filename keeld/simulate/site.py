@@ -120,8 +120,9 @@ class SimulatedSite:
         for name, path in self._state_files.items():
             machine = self.plant.loads[name].machine
             if isinstance(machine, GpuNode):
-                silent = not machine.answers or name in self.plant.effects.silent
-                write_state(path, machine, driver="unloaded" if silent else "ok")
+                write_state(
+                    path, machine, is_there=self.plant.answers(self.site.devices[name]), fault=self.fault_of(name)
+                )
 
     def fault_of(self, device: str) -> Fault | None:
         """Give a device's fault now."""

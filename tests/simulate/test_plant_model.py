@@ -57,11 +57,10 @@ def test_a_supply_turns_the_rest_into_heat(plant):
 def test_energy_is_power_over_time(plant):
     run(plant, 20)
     meter = plant.taps["m1", "a"].power
-    before, watts, ticks = meter.energy_watt_hours, 0.0, 0
+    before, watts = meter.energy_watt_hours, 0.0
     for _ in range(400):
         watts += meter.watts
         plant.step(0.25)
-        ticks += 1
     assert meter.energy_watt_hours - before == pytest.approx(watts * 0.25 / 3600)
 
 

@@ -80,6 +80,7 @@ def test_targets_must_be_of_the_right_sort(tmp_path, quiet_site):
   - {kind: gpu-ramp, target: g2, start: 1s, duration: 1s}
 faults:
   - {kind: silence, target: pdu-c, start: 1s, duration: 1s}
+  - {kind: drip, target: node, start: 1s, duration: 1s}
 old_firmware: [what-1]
 """,
     )
@@ -87,7 +88,8 @@ old_firmware: [what-1]
         "plant.yaml:2:34: crah-failure: there is no air zone 'loop'",
         "plant.yaml:3:30: gpu-ramp: there is no rack or GPU node 'g2'",
         "plant.yaml:5:29: silence: there is no device 'pdu-c'",
-        "plant.yaml:6:16: there is no Antminer 'what-1'",
+        "plant.yaml:6:12: node is read by a worker and cannot do drip",
+        "plant.yaml:7:16: there is no Antminer 'what-1'",
     ]
 
 
@@ -177,7 +179,7 @@ def play(site, script, seconds):
     plant, timeline = Plant(site, seed=script.seed, pace=script.pace), Timeline(script.incidents, script.faults)
     shown = {rack: [] for rack in ("ai-1", "ai-2", "conv-1")}
     silent = []
-    for second in range(seconds):
+    for _second in range(seconds):
         for _ in range(4):
             plant.effects = effects_of(timeline.incidents_at(plant.time_s), site)
             plant.step(0.25)

@@ -21,8 +21,10 @@ from keeld.model import Group
 from keeld.simulate.accelerators import state_path, write_state
 from keeld.simulate.control import Control
 from keeld.simulate.derive import derive
+from keeld.simulate.faults import Fault, FaultKind
 from keeld.simulate.fleet import fleet_config, parse_fleet
 from keeld.simulate.network import SimulatorError, claim_subnet, raise_file_limit
+from keeld.simulate.script import Incident, IncidentKind
 from keeld.simulate.site import SimulatedSite
 
 DEMO = Path(__file__).parents[2] / "config" / "demo"
@@ -208,6 +210,33 @@ async def test_gpu_nodes_write_their_state(site):
         node.gpus[3].lost = True
         write_state(path, node)
         assert json.loads(path.read_text())["gpus"][3] == {"state": "lost"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "key", "value"),
+    [
+        (Fault(FaultKind.STOP), "driver", "unloaded"),
+        (Fault(FaultKind.SILENCE), "hang_s", 60.0),
+        (Fault(FaultKind.DELAY, 0.5), "hang_s", 0.5),
+        (Fault(FaultKind.DELAY), "hang_s", 2.0),
+    ],
+)
+async def test_faults_of_gpu_nodes(site, fault, key, value):
+    async with SimulatedSite(site) as served:
+        path = state_path(site.devices["node"])
+        await served.fail("node", fault)
+        assert json.loads(path.read_text())[key] == value
+        await served.fail("node", Fault(FaultKind.EXCEPTION, 5))
+        state = json.loads(path.read_text())
+        assert (state["driver"], state["hang_s"]) == ("ok", 0)
+        assert [gpu["state"] for gpu in state["gpus"]].index("lost") == 5
+
+
+async def test_a_node_without_power_has_no_driver(site):
+    async with SimulatedSite(site) as served:
+        await served.add(Incident(kind=IncidentKind.FEED_LOSS, target="utility", start_s=0, duration_s=60))
+        await served.advance(1)
+        assert json.loads(state_path(site.devices["node"]).read_text())["driver"] == "unloaded"
 
 
 def test_a_worker_elsewhere_has_no_state_file(site):
