@@ -76,7 +76,9 @@ class Gatherer:
         every_part = device.driver == OWN_DRIVER
         rows = self._rows
         for metric, value, part in batch.readings:
-            if metric.kind is not Kind.GAUGE or not (every_part or part in METER_PARTS) or not math.isfinite(value):
+            if part not in METER_PARTS and not every_part:
+                continue
+            if metric.kind is not Kind.GAUGE or not math.isfinite(value):
                 continue
             key = ((device.kind, device.id, metric.name, part), minute)
             row = rows.get(key)

@@ -10,8 +10,9 @@ kept and only the numbers are filled in; a poll of another shape makes a new lay
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -20,17 +21,14 @@ from keeld.metrics import OUTAGE_REASON, UP, Metric
 from keeld.model import OWN_DRIVER, Batch, Device, Group, Reading, Transition
 from keeld.text import clean
 
-Column = tuple[Metric, str]
-"""Which quantity of which part a number is."""
-
 _LAYOUTS_MOST = 20_000
 _KEYS_MOST = 20_000
 _TAG_MOST = 128
 _TEXT_MOST = 256
 _NS_PER_MS = 1_000_000
 
-_column = itemgetter(0, 2)
-_value = itemgetter(1)
+Columns = tuple[tuple[Metric, ...], tuple[str, ...]]
+"""Which quantity, and of which part, each number of a batch is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class _Layout:
     """The lines of one device in one shape: `template % numbers`, the last number of each line being its time."""
 
     device: Device
-    columns: tuple[Column, ...]
+    columns: Columns
     template: str
     order: Callable[[tuple[float, ...]], tuple[float, ...]]
     """Picks the numbers in the template's order from (readings…, up, outage reason, time)."""
@@ -56,12 +54,11 @@ class Encoder:
         """Give the batch's lines, each ended by a newline, and their number; ("", 0) where nothing can be stored."""
         outage = batch.outage
         readings = batch.readings if outage is None or outage is Outage.PARTIAL else ()
-        values = tuple(map(_value, readings))
+        metrics, values, parts = _columns(readings)
         if not math.isfinite(sum(values)):
             # an infinite sum of finite numbers only costs this detour
-            readings = tuple(reading for reading in readings if math.isfinite(reading.value))
-            values = tuple(map(_value, readings))
-        layout = self._layout(batch, readings)
+            metrics, values, parts = _columns([reading for reading in readings if math.isfinite(reading.value)])
+        layout = self._layout(batch, (metrics, parts))
         up = 1.0 if outage is None or outage is Outage.PARTIAL else 0.0
         reason = float(outage.code) if outage else 0.0
         numbers = (*map(float, values), up, reason, batch.time_ns // _NS_PER_MS)
@@ -79,10 +76,9 @@ class Encoder:
         self._last_ms[move.key] = time_ms
         return f"{_alert_series(move)} {','.join(_alert_fields(move))} {time_ms}\n"
 
-    def _layout(self, batch: Batch, readings: tuple[Reading, ...]) -> _Layout:
+    def _layout(self, batch: Batch, columns: Columns) -> _Layout:
         device = batch.device
         key = (device.kind, device.id, batch.group, batch.outage is None)
-        columns = tuple(map(_column, readings))
         layout = self._layouts.get(key)
         if layout is not None and layout.device is device and layout.columns == columns:
             return layout
@@ -93,12 +89,16 @@ class Encoder:
         return layout
 
 
-def _lay_out(batch: Batch, columns: tuple[Column, ...]) -> _Layout:
-    up_index, reason_index, time_index = range(len(columns), len(columns) + 3)
+def _columns(readings: Sequence[Reading]) -> tuple[tuple[Metric, ...], tuple[float, ...], tuple[str, ...]]:
+    return tuple(zip(*readings, strict=True)) if readings else ((), (), ())  # type: ignore[return-value]  # three, by type
+
+
+def _lay_out(batch: Batch, columns: Columns) -> _Layout:
+    up_index, reason_index, time_index = range(len(columns[0]), len(columns[0]) + 3)
     parts: dict[str, dict[str, int]] = {}
     if batch.group is Group.FAST and batch.device.driver != OWN_DRIVER:
         parts[""] = {UP.name: up_index}
-    for index, (metric, part) in enumerate(columns):
+    for index, (metric, part) in enumerate(zip(*columns, strict=True)):
         parts.setdefault(part, {})[metric.name] = index  # of two readings of one quantity the later stands
     if batch.outage is not None:
         parts.setdefault("", {})[OUTAGE_REASON.name] = reason_index
@@ -137,6 +137,7 @@ def _tagged(measurement: str, tags: dict[str, str | None]) -> str:
     return escape_tag(measurement) + "".join(f",{key}={value}" for key, value in cleaned)
 
 
+@functools.lru_cache(maxsize=20_000)
 def escape_tag(value: str) -> str:
     r"""Make a tag's value safe: one printable line, no backslash, then `\` before comma, space and equals sign.
 
