@@ -1,1 +1,1 @@
-"""Where readings go: what is written (`line_protocol`, pure), to whom (`influx`), and what a database answers (`reply`)."""
+"""Where readings go: what is written (`line_protocol`, pure), to whom (`influx`), what a database answers (`reply`)."""
