@@ -151,18 +151,18 @@ async def test_page_says_it_in_words(browser: Browser, server: Server, name, siz
         "[CRIT] dal1 r08 power 33.9 kW of 30.0 kW budget = 113 %",
         "Row a",
         "R01 (old C-14)",
-        "73 % of budget 30.0 kW",
+        "73 % of 30.0 kW budget",
         "power binds, headroom 7.9 kW",
-        "113 % of budget 30.0 kW",
+        "113 % of 30.0 kW budget",
         "headroom none, up to 4.1 kW over",
         "CAN'T TELL",
         "no data from pdu-r02-b",
         "27.0 kW (14.0 kW to 34.0 kW)",
         "estimated, 50 % measured",
-        "unknown share of budget 30.0 kW",
+        "unknown share of 30.0 kW budget",
         "never measured",
         "no budget",
-        "49 % of breaker 60 A x 0.95 environment 57.0 A",
+        "49 % of 57.0 A (breaker 60 A x 0.95 environment)",
         "Stored in influx",
         "4 567",
         "4 kB, oldest 2 s",
@@ -227,7 +227,7 @@ async def test_the_page_says_so_when_keeld_is_gone_and_when_it_is_back(browser: 
     await server.stop()
     await browser.ask("Date.now = () => realNow() + 60000; 0")
     await browser.wait_for("document.body.classList.contains('is-stale')")
-    await browser.wait_for("document.querySelector('#stale').innerText.includes('does not answer')")
+    await browser.wait_for("document.querySelector('#stale').innerText.includes('cannot be reached')")
     assert re.search(r"STALE: what you see is \d+ s old", await browser.text("#stale"))
     assert "stale" in await browser.text("#freshness")
     await browser.keep_picture("stale.png")
@@ -235,6 +235,16 @@ async def test_the_page_says_so_when_keeld_is_gone_and_when_it_is_back(browser: 
     await server.start()
     await browser.wait_for("!document.body.classList.contains('is-stale')")
     assert "live" in await browser.text("#freshness")
+
+
+async def test_a_fault_of_the_page_itself_looks_stale_and_shows_in_the_console(browser, server, monkeypatch):
+    await browser.open(server.url, DESKTOP)
+    monkeypatch.setattr("keeld.web.forms.balance_form", lambda source, queue: {})
+    async with asyncio.timeout(10):
+        while not browser.errors:  # noqa: ASYNC110 - the page is another process
+            await asyncio.sleep(0.05)
+    await browser.ask("globalThis.realNow = Date.now; Date.now = () => realNow() + 60000; 0")
+    await browser.wait_for("document.querySelector('#stale').innerText.includes('This page failed')")
 
 
 async def test_the_page_says_so_when_keeld_no_longer_judges(browser: Browser, server: Server, source):

@@ -130,8 +130,9 @@ function updateTile(item, rack) {
   show(first, binding ? words.load(binding) : words.interval(rack.draw_watts, "W"));
   show(second, binding ? `${binding.constraint} binds, headroom ${words.headroom(binding)}` : "");
   show(third, [
+    rack.label.includes(rack.id) ? "" : rack.id,
     rack.why || (rack.is_structural ? "never measured" : ""),
-    binding ? `draw ${words.interval(rack.draw_watts, "W")}` : "",
+    binding ? `now ${words.interval(rack.draw_watts, "W")}` : "",
     words.trust(rack.draw_watts),
     rack.state === "ai" ? "" : rack.state,
   ].filter(Boolean).join(" · "));
@@ -236,7 +237,7 @@ async function showRack() {
   const section = byId("rack");
   if (!selected) { section.hidden = true; return; }
   const wanted = selected;
-  const answer = await fetch(`api/v1/racks/${encodeURIComponent(wanted)}`, { signal: AbortSignal.timeout(GIVE_UP_MS) });
+  const answer = await ask(`api/v1/racks/${encodeURIComponent(wanted)}`);
   if (wanted !== selected) return;
   if (answer.status === 404) { select(""); return; }
   const rack = await answer.json();
@@ -270,20 +271,35 @@ function select(id) {
 
 function showAge() {
   if (!shown) {
-    show(byId("stale"), trouble ? `NO ANSWER from keeld: ${trouble}.` : "");
+    show(byId("stale"), trouble ? `NOTHING TO SHOW: ${trouble}` : "");
     return;
   }
   const seconds = shown.age_s + (Date.now() - shownAt) / 1000;
   const isStale = seconds > STALE_S;
   document.body.classList.toggle("is-stale", isStale);
   show(byId("stale"), isStale
-    ? `STALE: what you see is ${words.age(seconds)} old (${words.moment(shown.time, shown.timezone)}). ${trouble ? `keeld does not answer: ${trouble}.` : "keeld answers, but no longer judges."}`
+    ? `STALE: what you see is ${words.age(seconds)} old (${words.moment(shown.time, shown.timezone)}). ${trouble || "keeld answers, but no longer judges."}`
     : "");
   say(byId("freshness"), `${isStale ? "stale" : "live"}, ${words.moment(shown.time, shown.timezone)}, ${words.age(seconds)} old`);
 }
 
+class NoAnswer extends Error {}
+
+async function ask(path) {
+  try {
+    return await fetch(path, { signal: AbortSignal.timeout(GIVE_UP_MS) });
+  } catch (error) {
+    throw new NoAnswer(error.name === "TimeoutError" ? "it is silent" : "it cannot be reached");
+  }
+}
+
 function note(error) {
-  trouble = error.name === "TimeoutError" ? "it is silent" : error.message;
+  if (error instanceof NoAnswer) {
+    trouble = `keeld does not answer: ${error.message}.`;
+  } else {
+    trouble = `This page failed: ${error.message}.`;
+    console.error(error);
+  }
 }
 
 function showSite(site) {
@@ -300,12 +316,14 @@ function showSite(site) {
 
 async function refresh() {
   try {
-    const answer = await fetch("api/v1/site", { signal: AbortSignal.timeout(GIVE_UP_MS) });
-    if (!answer.ok) throw new Error(`it answers ${answer.status}`);
-    shown = await answer.json();
-    shownAt = Date.now();
+    const answer = await ask("api/v1/site");
+    if (!answer.ok) throw new NoAnswer(`it answers ${answer.status}`);
+    const site = await answer.json();
+    const received = Date.now();
+    showSite(site);
+    shown = site;
+    shownAt = received;  // only now: what could not be shown must not make the old look fresh
     trouble = "";
-    showSite(shown);
     await showRack();
   } catch (error) {
     note(error);

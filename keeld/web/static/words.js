@@ -34,10 +34,16 @@ export function headroom(judgement) {
   return left < 0 ? `none, up to ${quantity(-left, judgement.unit)} over` : quantity(left, judgement.unit);
 }
 
-/** The percentage never goes without what it is a percentage of. */
+/** The percentage never goes without what it is a percentage of: "73 % of 30.0 kW budget", "49 % of 57.0 A (60 A breaker …)". */
 export function load(judgement) {
-  const base = `${judgement.base} ${quantity(judgement.limit, judgement.unit)}`.trim();
-  return judgement.load_ratio === null ? `unknown share of ${base}` : `${percent(judgement.load_ratio)} of ${base}`;
+  const share = judgement.load_ratio === null ? "unknown share" : percent(judgement.load_ratio);
+  return `${share} of ${limit(judgement)}`;
+}
+
+function limit({ base, limit: value, unit }) {
+  const figure = quantity(value, unit);
+  if (!/\d/.test(base)) return `${figure} ${base}`.trim();
+  return base.includes(figure.replace(".0 ", " ")) && !/[x×]/.test(base) ? base : `${figure} (${base})`;
 }
 
 export function trust(value) {
