@@ -14,6 +14,7 @@ _AIR_BAND_KELVIN = 8.0
 _AIR_MASS_SECONDS = 15.0
 """Heat capacity of a zone, J/K for each W of capacity: air and what the air touches."""
 _AIR_RESPONSE_SECONDS = 15.0
+_LEAST_FAN_SHARE = 0.4
 _RECIRCULATION = 0.1
 """Share of hot air that finds its way back to the intakes."""
 
@@ -48,7 +49,8 @@ class AirZone:
     @property
     def supply_celsius(self) -> float:
         """Air that leaves the units; it is no colder than what came back once none of them runs."""
-        flow_watts_per_kelvin = self.capacity_watts / AIR_DESIGN_RISE_KELVIN
+        fan_share = max(_LEAST_FAN_SHARE, self.output_watts / self.capacity_watts)
+        flow_watts_per_kelvin = fan_share * self.capacity_watts / AIR_DESIGN_RISE_KELVIN
         return self.return_celsius - self.output_watts / flow_watts_per_kelvin
 
     @property

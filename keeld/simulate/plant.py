@@ -123,6 +123,7 @@ class Plant:
             node.id: LiquidLoop(sum(node.units_watts)) for node in site.cooling.values() if node.kind == "liquid"
         }
         self._order = _parents_first(site)
+        self._widen()
         for rack in site.racks.values():
             for feed in rack.feeds:
                 self._tap(rack.id, feed)
@@ -180,6 +181,13 @@ class Plant:
         for node, loop in self.loops.items():
             loop.settle(heat.get(node, 0.0))
         self._add_up(math.inf)
+
+    def _widen(self) -> None:
+        """Give a node three phases where one below it has them, whatever its limit says of phases."""
+        for node in reversed(self._order):
+            parent = self.nodes.get(node.parent or "")
+            if parent is not None:
+                parent.phases = max(parent.phases, self.nodes[node.id].phases)
 
     def _all_lines(self) -> Iterator[tuple[str, Lines]]:
         yield from self.nodes.items()

@@ -65,6 +65,9 @@ def measure(plant: Plant, device: Device) -> Quantities:
         found: Quantities = {}
         for part, node in device.measures:
             found |= _electrical(plant, [plant.nodes[node]], prefix=part)
+            rating = plant.site.power[node].breaker_amperes
+            if rating is not None:
+                found[BREAKER_RATING.name, part] = rating
         return found | _electrical(plant, list(plant.watched(device)))
     return _electrical(plant, list(plant.watched(device)))
 
@@ -97,7 +100,6 @@ def _electrical(plant: Plant, watched: list[Lines], *, prefix: str = "") -> Quan
     found.put(ENERGY, "", energy)
     found.put(FEED, "", 1.0 if volts else 0.0)
     found.put(BREAKER, "", 1.0)
-    found.put(BREAKER_RATING, "", 400.0)
     found.put(UPTIME, "", min(first.live_s, 1e6 + plant.time_s))
     return found.values
 

@@ -22,7 +22,13 @@ def test_zone_removes_what_flows_in():
     zone.settle(20e3)
     run(zone, 60e3, 1800)
     assert zone.output_watts == pytest.approx(60e3, rel=1e-3)
-    assert zone.return_celsius - zone.supply_celsius == pytest.approx(12 * 60 / 90, rel=1e-3)
+    assert zone.return_celsius - zone.supply_celsius == pytest.approx(12, rel=1e-3)
+
+
+def test_fans_slow_down_to_keep_the_rise_but_not_below_their_least():
+    zone = AirZone(90e3)
+    zone.settle(18e3)
+    assert zone.return_celsius - zone.supply_celsius == pytest.approx(18e3 * 12 / (0.4 * 90e3))
 
 
 def test_a_failed_zone_warms_by_the_heat_it_keeps():

@@ -39,6 +39,12 @@ def test_the_root_carries_everything_and_the_losses_on_the_way(plant):
     assert nodes["utility"].watts == pytest.approx(nodes["panel-a"].watts / 0.97 + nodes["panel-b"].watts)
 
 
+def test_a_root_that_gives_only_a_limit_has_the_phases_of_what_hangs_on_it(plant):
+    run(plant, 10)
+    assert plant.site.power["utility"].phases == 1
+    assert plant.nodes["utility"].phases == 3
+
+
 def test_power_in_is_heat_out(plant):
     run(plant, 600)
     node = plant.loads["node"].machine
