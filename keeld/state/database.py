@@ -8,6 +8,7 @@ repeated without harm, because a commit that failed may still have happened.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -30,6 +31,7 @@ _OF_OPEN_ALARM_MOST = 50
 _PRUNE_EVERY = 1000
 _ASIDE_MOST = 3
 _BUSY_S = 2.0
+_FULL_BYTES = 256 << 10
 
 # One script for each version; a file of version n has had the first n. Released scripts are never edited.
 _MIGRATIONS = (
@@ -189,7 +191,7 @@ class Database:
             yield self._connection
         except sqlite3.OperationalError as error:  # full, locked, unwritable: the file itself may be sound
             self._rollback()
-            raise DeliveryError(str(error)) from None
+            raise DeliveryError(_cause(self.path, error)) from None
         except sqlite3.DatabaseError as error:
             self._forget()
             _set_aside(self.path, str(error))
@@ -250,6 +252,17 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         raise ConfigError([Problem(str(path), f"written by a newer keeld (schema {version})", remedy)])
     for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+
+def _cause(path: Path, error: sqlite3.Error) -> str:
+    """Say what an operator can see and mend; SQLite calls most of it an I/O error."""
+    if not path.parent.is_dir():
+        return f"{path.parent} does not exist"
+    if path.is_dir():
+        return f"{path} is a directory"
+    if shutil.disk_usage(path.parent).free < _FULL_BYTES:
+        return f"the disk of {path.parent} is full"
+    return f"{path}: {error}"
 
 
 def _set_aside(path: Path, reason: str) -> None:

@@ -177,7 +177,7 @@ async def test_a_full_disk_costs_one_line_and_heals(small_disk, opened, move, ch
             fill(small_disk)
             for number in range(2, 40):
                 await state.commit([move(number, text="x" * 4000)], kept({"k": b"%d" % number}), channels=channels)
-            assert state.trouble
+            assert state.trouble == f"the disk of {small_disk} is full"
             assert state.queued == {"all": 39, "pager": 39}
             assert len(await state.transitions()) == 39
             await asyncio.sleep(0.3)
@@ -235,6 +235,33 @@ async def test_a_removed_file_is_written_anew(db, opened, move, channels, monkey
     async with opened(db) as state:
         assert dict(state.alarms) == {"k": b"v"}
         assert len(state.waiting("all")) == 2
+
+
+async def test_a_file_locked_by_another_program_is_waited_for(db, opened, move, channels, monkeypatch):
+    monkeypatch.setattr(keeld.state, "_RETRY_S", 0.05)
+    monkeypatch.setattr(keeld.state.database, "_BUSY_S", 0.05)
+    async with opened(db) as state:
+        await state.commit([move(1)], kept({"k": b"1"}), channels=channels)
+        other = sqlite3.connect(db, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        await state.commit([move(2)], kept({"k": b"2"}), channels=channels)
+        assert "locked" in state.trouble
+        assert len(state.waiting("all")) == 2
+        other.execute("COMMIT")
+        other.close()
+        await healed(state)
+    async with opened(db) as state:
+        assert dict(state.alarms) == {"k": b"2"}
+        assert len(await state.transitions()) == 2
+
+
+async def test_a_folder_in_its_place_leaves_alerting_alive(db, opened, move, channels):
+    db.mkdir()
+    async with opened(db) as state:
+        await state.commit([move(1)], kept({"k": b"1"}), channels=channels)
+        assert state.trouble == f"{db} is a directory"
+        assert len(state.waiting("pager")) == 1
+        assert await state.transitions() == [move(1)]
 
 
 async def test_a_hanging_disk_delays_a_message_no_longer_than_its_patience(db, opened, move, channels, monkeypatch):

@@ -282,6 +282,20 @@ async def test_many_pages_cost_one_view(client, source, monkeypatch):
     assert len(views) <= 2
 
 
+async def test_the_site_is_packed_for_who_can_unpack_it(client):
+    async with client.get("/api/v1/site", headers={"Accept-Encoding": "identity"}) as answer:
+        assert "Content-Encoding" not in answer.headers
+        plain = await answer.json()
+    async with client.get("/api/v1/site", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert (await answer.json())["racks"] == plain["racks"]
+
+
+async def test_head_asks_without_a_body(client):
+    async with client.head("/api/v1/site") as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+
+
 async def test_metrics_have_the_published_names(client, source):
     async with client.get("/metrics") as answer:
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
