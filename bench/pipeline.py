@@ -6,6 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from keeld import drivers
 from keeld.fanout import Fanout
@@ -48,7 +49,7 @@ class Pipeline:
         )
         self._directory = directory
 
-    async def __aenter__(self) -> Pipeline:
+    async def __aenter__(self) -> Self:
         health = Health(started_mono_ns=time.monotonic_ns())
         fanout = Fanout()
         self._state = State(self._directory / "state.db", health=health)
@@ -80,8 +81,6 @@ class Pipeline:
 
     async def flush(self) -> None:
         """Wait until everything polled so far is in the spool: lines gather for less than a second."""
-        while len(self._spooled):
-            await asyncio.sleep(0.05)
         await asyncio.sleep(1.2)
 
     async def __aexit__(
