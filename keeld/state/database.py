@@ -130,7 +130,7 @@ class Database:
             ) as connection:
                 return _contents(connection)
         except sqlite3.Error as error:
-            raise DeliveryError(str(error)) from None
+            raise DeliveryError(_cause(self.path, error)) from None
 
     def apply(self, plan: Plan) -> None:
         """Write a plan in one transaction; when it returns, the plan is on the disk."""
