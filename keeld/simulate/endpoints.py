@@ -37,7 +37,8 @@ class Endpoint:
         try:
             self._server = await loop.create_server(self._accept, self.host, self.port, backlog=_BACKLOG)
         except OSError as error:
-            raise SimulatorError(f"{self.host}:{self.port} cannot be served: {error.strerror}") from None
+            remedy = "; write a port of 1024 or more" if isinstance(error, PermissionError) else ""
+            raise SimulatorError(f"{self.host}:{self.port} cannot be served: {error.strerror}{remedy}") from None
         if self.port == 0:
             self.port = self._server.sockets[0].getsockname()[1]
 

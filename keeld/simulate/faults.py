@@ -14,6 +14,9 @@ _DRIP_BYTE_S = 0.05
 _HUGE_CHUNK = 64 << 10
 _HUGE_MEBIBYTES = 64
 _REFILL_S = 0.005
+_MOST_UNSENT_BYTES = 1 << 20
+_MOST_TIMERS = 1000
+"""A client that asks on and on without reading, or before it was answered, is cut off here."""
 
 
 class FaultKind(enum.StrEnum):
@@ -93,6 +96,9 @@ class Sender:
     def _finish(self, answer: bytes) -> None:
         if self._transport.is_closing():
             return
+        if self._transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:
+            self.reset()
+            return
         self._transport.write(answer)
         if self._close_after:
             self._transport.close()
@@ -122,6 +128,9 @@ class Sender:
         self._after(_REFILL_S, lambda: self._pour(left))
 
     def _after(self, delay_s: float, action: Callable[[], None]) -> None:
+        if len(self._timers) >= _MOST_TIMERS:
+            self.reset()
+            return
         loop = asyncio.get_running_loop()
 
         def run() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import math
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -19,6 +20,7 @@ from keeld.simulate.faults import Fault, FaultKind
 from keeld.simulate.machines import GpuNode, Miner
 from keeld.simulate.miners import MinerConnection
 from keeld.simulate.modbus import ModbusConnection
+from keeld.simulate.network import SimulatorError
 from keeld.simulate.plant import Plant
 from keeld.simulate.recorder import Recorder
 from keeld.simulate.script import QUIET_DAY, Incident, PlannedFault, Script
@@ -152,11 +154,11 @@ class SimulatedSite:
         modbus: dict[tuple[str, int], list[Device]] = {}
         for device in self.site.devices.values():
             if device.driver == "modbus":
-                address = _host_port(device.address, _MODBUS_PORT)
+                address = _host_port(device, _MODBUS_PORT)
                 modbus.setdefault(address, []).append(device)
                 self._at.setdefault(address, []).append(device.id)
             elif device.driver in _MINERS:
-                address = _host_port(device.address, _MINER_PORT)
+                address = _host_port(device, _MINER_PORT)
                 self._at[address] = [device.id]
                 endpoints[address] = self._miner_endpoint(address, device)
         for address, devices in modbus.items():
@@ -196,6 +198,13 @@ def _profiles_of(site: Site) -> dict[str, Profile]:
     }
 
 
-def _host_port(address: str, default_port: int) -> tuple[str, int]:
-    host, _, port = address.rpartition("//")[2].partition(":")
+def _host_port(device: Device, default_port: int) -> tuple[str, int]:
+    """Give where to serve a device. Raises SimulatorError for anything but loopback: what is simulated stays here."""
+    host, _, port = device.address.rpartition("//")[2].partition(":")
+    try:
+        is_loopback = ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise SimulatorError(f"{device.id} is at {device.address}: only 127.0.0.0/8 is served; write 127.77.X.Y")
     return host, int(port or default_port)

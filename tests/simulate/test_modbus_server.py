@@ -275,3 +275,29 @@ def test_any_bytes_are_recorded_and_answered_within_bounds(segments):
         assert sum(t.received_bytes for t in tallies) + len(connection._buffer) == sum(map(len, segments))
     assert len(wire.sent) <= 260 * sum(t.reads + t.others for t in tallies)
     connection.connection_lost(None)
+
+
+async def flood(writer):
+    for _ in range(2000):
+        writer.write(read_frame(0, 36, function=4, unit=7) * 100)
+        await writer.drain()
+        await asyncio.sleep(0)
+
+
+async def test_a_client_that_never_reads_is_cut_off(site):
+    async with SimulatedSite(site) as served:
+        reader, writer = await asyncio.open_connection(*address_of(site, "meter"), limit=1)
+        with pytest.raises(ConnectionError):
+            await flood(writer)
+        assert reader.exception() is not None or reader.at_eof()
+        assert served.recorder.tally("meter").reads < 200_000
+
+
+async def test_a_client_that_asks_on_before_a_slow_answer_is_cut_off(site):
+    async with SimulatedSite(site) as served:
+        await served.fail("pdu-a", Fault(FaultKind.DELAY, 30))
+        reader, writer = await asyncio.open_connection(*address_of(site, "pdu-a"))
+        writer.write(read_frame(0x3008, 2) * 1200)
+        with pytest.raises(ConnectionResetError):
+            await reader.readexactly(1)
+        writer.close()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,20 @@ def test_a_worker_elsewhere_has_no_state_file(site):
 
 def _fields(device):
     return {name: getattr(device, name) for name in device.__slots__}
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1:4028", "miner.site:4028", "[::1]:4028"])
+def test_nothing_but_loopback_is_served(site, address):
+    device = type(site.devices["ant-1"])(**{**_fields(site.devices["ant-1"]), "address": address})
+    with pytest.raises(SimulatorError, match=r"only 127\.0\.0\.0/8 is served"):
+        SimulatedSite(replace(site, devices={"ant-1": device}))
+
+
+async def test_a_port_that_is_taken_is_one_clear_line(site):
+    async with SimulatedSite(site):
+        with pytest.raises(SimulatorError, match="cannot be served: "):
+            async with SimulatedSite(site):
+                pass
 
 
 @pytest.fixture
