@@ -31,6 +31,8 @@ class Board:
         self.site = site
         self.timezone = timezone
         self.alarms: dict[Key, Alarm] = {}
+        self._inhibitors: dict[Key, Alarm] = {}
+        """Those of the alarms that may hold others back."""
         self._unverifiable_ns = int(unverifiable_s * _SECOND_NS)
         self._moves: list[Transition] = []
         self._aftermath: list[tuple[int, Alarm]] = []
@@ -61,7 +63,7 @@ class Board:
                 return False
             machines = [Machine() for _ in levels]
             alarm = Alarm(self.key_of(rule, target), rule, levels, target, machines, known_ns=now.mono_ns)
-            self.alarms[name] = alarm
+            self._add(alarm)
         alarm.rule, alarm.levels, alarm.target = rule, levels, target
         alarm.step(evidence, mono_ns=now.mono_ns, cap_s=cap_s)
         return self._settle(alarm, now)
@@ -109,7 +111,7 @@ class Board:
     def cause_of(self, alarm: Alarm, now: Moment) -> Alarm | None:
         """Find the alarm that explains this one."""
         self._aftermath = [(until, other) for until, other in self._aftermath if until > now.mono_ns]
-        active = [other for other in self.alarms.values() if _holds_back(other)]
+        active = [other for other in self._inhibitors.values() if _holds_back(other)]
         for other in (*active, *(other for _, other in self._aftermath)):
             if other is alarm or alarm.rule.name not in other.rule.inhibits:
                 continue
@@ -143,8 +145,16 @@ class Board:
         self._move(alarm, before, Notice.RESOLVE if was_told else None, now, ended if was_told else "")
         self._drop(alarm)
 
+    def _add(self, alarm: Alarm) -> None:
+        name = (alarm.rule.name, alarm.target.kind, alarm.target.id)
+        self.alarms[name] = alarm
+        if alarm.rule.inhibits:
+            self._inhibitors[name] = alarm
+
     def _drop(self, alarm: Alarm) -> None:
-        self.alarms.pop((alarm.rule.name, alarm.target.kind, alarm.target.id), None)
+        name = (alarm.rule.name, alarm.target.kind, alarm.target.id)
+        self.alarms.pop(name, None)
+        self._inhibitors.pop(name, None)
 
     def review(self, now: Moment) -> None:
         """Tell of alarms whose cause has gone, and end those that nothing has shown for too long."""
@@ -207,7 +217,8 @@ class Board:
         alarm = Alarm(self.key_of(rule, target), rule, levels, target, machines, evidence, known_ns=now.mono_ns)
         alarm.since_ns, alarm.told = saved.since_ns, saved.told
         alarm.title, alarm.text, alarm.state, alarm.severity = saved.title, saved.text, saved.state, saved.severity
-        self.alarms[rule.name, target.kind, target.id] = alarm
+        self._drop(alarm)
+        self._add(alarm)
 
 
 def _holds_back(alarm: Alarm) -> bool:

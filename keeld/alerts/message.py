@@ -49,7 +49,8 @@ def compose(alarm: Alarm, *, site: str, timezone: str, ended: str = "") -> Messa
 
 def _title(alarm: Alarm, ended: str) -> str:
     label = clean(alarm.target.label or alarm.target.id, _LABEL_MOST)
-    share = ratio_words(alarm.evidence)
+    base = alarm.evidence.base
+    share = _against(alarm.evidence, "" if " x " in base else base)
     title = f"{label} {_title_words(alarm)}"
     if ended:
         title = f"{label} {alarm.rule.title}: {ended}"
@@ -80,23 +81,32 @@ def _word(alarm: Alarm, ended: str) -> str:
 
 
 def _ratio(evidence: Evidence) -> float | None:
-    """Certain share of the limit."""
+    """Likeliest share of the limit."""
     if evidence.lo is None or not evidence.limit:
         return None
-    return (evidence.lo if evidence.best is None else evidence.best) / evidence.limit
+    return _likeliest(evidence) / evidence.limit
 
 
 def ratio_words(evidence: Evidence) -> str:
-    """Say value against limit with the base named: `27.8 of 32 A breaker = 87 %`."""
+    """Say value against limit with the base named: `27.8 of 32 A breaker = 87 %`; nothing where nothing is known."""
+    return _against(evidence, evidence.base)
+
+
+def _against(evidence: Evidence, base: str) -> str:
     ratio = _ratio(evidence)
     if ratio is None or evidence.limit is None or evidence.lo is None:
         return ""
-    value = evidence.lo if evidence.best is None else evidence.best
-    base = f" {evidence.base}" if evidence.base else ""
     scale, unit = _scale(evidence.limit, evidence.unit)
-    return f"{_number(value / scale)} of {_number(evidence.limit / scale)} {unit}{base} = {ratio:.0%}".replace(
-        "%", " %"
-    )
+    limit = f"{_number(evidence.limit / scale)} {unit}"
+    if base.startswith(f"{limit} "):
+        limit = base
+    elif base:
+        limit += f" ({base})" if base[0].isdigit() else f" {base}"
+    return f"{_number(_likeliest(evidence) / scale)} of {limit} = {ratio * 100:.0f} %"
+
+
+def _likeliest(evidence: Evidence) -> float:
+    return (evidence.lo or 0.0) if evidence.best is None else evidence.best
 
 
 def _figures(evidence: Evidence) -> list[str]:

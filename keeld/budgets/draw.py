@@ -229,12 +229,12 @@ def _named(what: str, meters: Iterable[Meter]) -> str:
 def node_draw(
     plan: NodePlan, look: Look, nodes: dict[str, Interval], feeds: dict[tuple[str, str], Interval]
 ) -> Interval:
-    """Give a node's draw: its own meter while that lives, else the sum of what hangs on it plus the losses."""
+    """Give a node's draw: its own meter while that lives, else what hangs on it (`nodes` and feeds) and the losses."""
     for meter in plan.meters:
         value = meter_draw(meter, look, plan.ceiling_watts)
         if value.rank <= HELD:
             return published(value, coverage=1.0, provenance=_named("meter", [meter]))
-    below = [nodes[child] for child in plan.children] + [feeds[key] for key in plan.feeds if key in feeds]
+    below = list(nodes.values()) + [feeds[key] for key in plan.feeds if key in feeds]
     if not below:
         lost = [meter.name for meter in plan.meters if any(power.value is not None for power in meter.powers)]
         return published(

@@ -131,13 +131,6 @@ class Intake:
             elif self._gpus and metric is POWER and len(sources) < _MOST_LEARNT and _is_gpu(part):
                 self.source(POWER, part).add(value, mono_ns, slot=slot, interval_ns=interval_ns)
 
-    def is_silent(self, mono_ns: int) -> bool:
-        """Whether polls fail or have stopped coming; also true of a device that was never heard."""
-        if self.answered_ns is None:
-            return True
-        age_ns = mono_ns - self.answered_ns
-        return self.outages > 0 or age_ns > max(6 * self.device.interval_s, 60.0) * SECOND_NS
-
     def is_gone(self, mono_ns: int) -> bool:
         """Whether a device that was heard before has now been silent for max(6 intervals, 60 s)."""
         if self.answered_ns is None:

@@ -57,7 +57,7 @@ def _line(topology: Topology, plan: NodePlan, phase: str, look: Look, below: Map
         source = meter.line(phase)
         if source is not None and source.rank_at(look.mono_ns) <= HELD:
             return source.look(look, ceiling)
-    terms = [_child_line(topology, plan, child, phase, below) for child in plan.children]
+    terms = [_child_line(topology, plan, child, phase, below) for child in topology.loaded_children(plan)]
     for rack_id, letter in plan.feeds:
         sources = feed_sources(topology.racks[rack_id].feeds[letter], phase)
         terms.append(None if sources is None else total(source.look(look, ceiling) for source in sources))

@@ -97,6 +97,11 @@ class NodePlan:
     """(rack, feed letter)."""
     lines: tuple[str, ...] = ()
 
+    @property
+    def is_spare(self) -> bool:
+        """Whether nothing hangs on it and nothing measures it: its parent's sum leaves it out."""
+        return not (self.meters or self.children or self.feeds)
+
 
 @dataclass(slots=True, eq=False)
 class Path:
@@ -118,6 +123,10 @@ class Topology:
     cooling: dict[str, CoolingNode]
     paths: list[Path]
     order: list[str]
+
+    def loaded_children(self, plan: NodePlan) -> list[str]:
+        """List the children of a node that anything hangs on or measures."""
+        return [child for child in plan.children if not self.nodes[child].is_spare]
 
     def ancestors(self, node_id: str | None) -> list[str]:
         """List a node and all above it, nearest first."""
@@ -279,18 +288,26 @@ def _attach_load(feeds: dict[str, Feed], load: Load) -> None:
 
 
 def _paths(intakes: Mapping[str, Intake]) -> list[Path]:
-    """Group devices by gateway address and by switch; a path with one device is that device."""
+    """Group devices by gateway address, by switch and all together; a path with one device is that device."""
     gateways: dict[str, list[Intake]] = defaultdict(list)
     switches: dict[str, list[Intake]] = defaultdict(list)
+    everything: list[Intake] = []
     for intake in intakes.values():
         device = intake.device
-        if device.address and not device.address.startswith("exec:") and device.address != "local":
+        if is_networked(device):
             gateways[device.address].append(intake)
+            everything.append(intake)
         if device.via is not None:
             switches[device.via].append(intake)
-    found = [Path(name, "switch", members) for name, members in switches.items() if len(members) > 1]
+    found = [Path("network", "network", everything)] if len(everything) > 1 else []
+    found += [Path(name, "switch", members) for name, members in switches.items() if len(members) > 1]
     found += [Path(name, "gateway", members) for name, members in gateways.items() if len(members) > 1]
     return found
+
+
+def is_networked(device: Device) -> bool:
+    """Whether keeld reaches the device over a network, and not through a worker or by waiting for it."""
+    return bool(device.address) and device.address != "local" and not device.address.startswith("exec:")
 
 
 def _bottom_up(nodes: Mapping[str, NodePlan]) -> list[str]:

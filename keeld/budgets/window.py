@@ -24,6 +24,11 @@ class Mean(NamedTuple):
     hi: float
     fill: float
 
+    @property
+    def seen_lo(self) -> float:
+        """Mean of what is certain over the slots that keeld has lived through alone."""
+        return self.lo / self.fill
+
 
 def slots_of(window_s: float) -> int:
     """How many slots make up a window, at least one."""

@@ -252,16 +252,19 @@ class FeedWatch:
     def _path_answers(self, state: FeedState, node_id: str) -> bool:
         """Whether something else on the same network has answered since; its silence would explain the PDUs'."""
         below = {pdu.device.id for other in self._below[node_id] for pdu in other.intakes}
-        via = state.intakes[0].device.via
         racks = {other.rack_id for other in self._below[node_id]}
+        pdu = state.intakes[0].device
+        is_behind_gateway = any(path.kind == "gateway" and path.id == pdu.address for path in self._topology.paths)
         since_ns = state.since_ns or 0
-        return any(
-            intake.answered_ns is not None
-            and intake.answered_ns > since_ns
-            and intake.device.id not in below
-            and (intake.device.via == via if via is not None else intake.device.rack in racks)
-            for intake in self._topology.intakes.values()
-        )
+        for intake in self._topology.intakes.values():
+            device = intake.device
+            if intake.answered_ns is None or intake.answered_ns <= since_ns or device.id in below:
+                continue
+            if is_behind_gateway and device.address != pdu.address:
+                continue
+            if device.via == pdu.via if pdu.via is not None else device.rack in racks:
+                return True
+        return False
 
     def node_target(self, node_id: str) -> Target:
         """Name a node that died with all that hangs on it."""

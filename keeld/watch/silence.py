@@ -32,6 +32,15 @@ _DOWN_LEAST = 0.05
 _DOWN_LEAST_COUNT = 2
 _BUSY_RATIO = 0.8
 _HALF = 0.5
+_TWICE = 2
+_PATH_CAUSE = {
+    "gateway": "the gateway, its power or its uplink",
+    "switch": "the switch, its power or its uplink",
+    "network": "keeld's own network port, or the power of the whole site",
+}
+_PATH_KINDS = ("network", "gateway", "switch")
+"""Of paths with the same devices behind them the last in this order speaks: it is the most precise."""
+_BEING_EMPTIED = frozenset({"emptying", "empty"})
 
 
 class RowState:
@@ -59,7 +68,7 @@ class Silence:
         self._awake_ns = started_ns
         self._alone = [intake for intake in topology.intakes.values() if intake.device.kind != "miner"]
         self.rows = _rows(topology, racks)
-        self._mines = [state for state in racks.values() if state.set_name == MINING and state.plan.loads]
+        self._mines = [state for state in racks.values() if _is_mine(state) and state.plan.loads]
         self.site_target = Target("site", topology.site.name, topology.site.name, frozenset({"site"}))
         self.paths = [(path, self.path_target(path)) for path in topology.paths]
 
@@ -100,7 +109,7 @@ class Silence:
 
     def _judge_path(self, path: Path, target: Target, rules: Rulebook, board: Board, now: Moment) -> None:
         rule, levels = rules.path_down, rules.levels_of(rules.path_down, PLANT)
-        silent = all(intake.outages >= 2 or self.is_gone(intake, now) for intake in path.intakes)  # noqa: PLR2004 - twice
+        silent = self._is_silent(path, now)
         if not levels or (not silent and board.find(rule, target) is None):
             return
         facts = self._blinded(target)
@@ -109,8 +118,19 @@ class Silence:
         detail = f"Behind it: {names([intake.device.id for intake in path.intakes])}."
         if racks:
             detail += f" Unobserved, limits NOT being checked: {names(racks)}."
-        evidence = Evidence(spans=spans, cause=f"{path.kind} {path.id} or its uplink", detail=detail)
+        evidence = Evidence(spans=spans, cause=_PATH_CAUSE[path.kind], detail=detail)
         board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
+
+    def _is_silent(self, path: Path, now: Moment) -> bool:
+        """Whether two or more devices have failed twice and none has answered since the last of them began to fail.
+
+        Devices that are polled seldom are not waited for: their silence would come too late to explain the others'.
+        """
+        failed = [intake for intake in path.intakes if intake.outages >= _TWICE or self.is_gone(intake, now)]
+        if len(failed) < min(_TWICE, len(path.intakes)):
+            return False
+        began_ns = max(intake.silent_since_ns or intake.answered_ns or 0 for intake in failed)
+        return all((intake.answered_ns or 0) <= began_ns for intake in path.intakes)
 
     def _blinded(self, target: Target) -> set[str]:
         """Say what cannot be judged behind a path that is silent."""
@@ -226,7 +246,8 @@ class Silence:
         covers = {f"device:{name}" for name in members}
         for other in self._topology.paths:
             inside = {intake.device.id for intake in other.intakes}
-            if other is not path and (inside < members or (inside == members and path.kind == "switch")):
+            is_wider = _PATH_KINDS.index(path.kind) > _PATH_KINDS.index(other.kind)
+            if other is not path and (inside < members or (inside == members and is_wider)):
                 covers.add(f"path:{other.id}")
         for rack_id, state in self._racks.items():
             sources = rack_sources(state)
@@ -237,7 +258,8 @@ class Silence:
                 covers.add(f"row:{name}")
         if self._is_half_the_mine(members):
             covers.add("site")
-        return Target("path", path.id, f"{path.kind} {path.id}", frozenset({f"path:{path.id}"}), frozenset(covers))
+        label = "site network" if path.kind == "network" else f"{path.kind} {path.id}"
+        return Target("path", path.id, label, frozenset({f"path:{path.id}"}), frozenset(covers))
 
     def _is_half_the_mine(self, members: set[str]) -> bool:
         loads = [load for state in self._mines for load in state.plan.loads]
@@ -245,19 +267,25 @@ class Silence:
         return bool(loads) and behind >= _HALF * sum(load.ceiling_watts for load in loads)
 
 
+def _is_mine(state: RackState) -> bool:
+    return state.set_name == MINING and state.plan.rack.state not in _BEING_EMPTIED
+
+
 def _rows(topology: Topology, racks: dict[str, RackState]) -> dict[str, RowState]:
     rows: dict[str, RowState] = {}
     found: dict[str, set[str]] = defaultdict(set)
     for intake in topology.intakes.values():
         if intake.device.kind != "miner":
-            continue
+            continue  # everything else stands for itself
         rack = topology.racks.get(intake.device.rack or "")
+        if rack is not None and rack.rack.state in _BEING_EMPTIED:
+            continue  # its machines are being carried out
         name = intake.device.row or (rack.rack.row if rack is not None else None) or intake.device.rack or ""
         rows.setdefault(name, RowState(name)).intakes.append(intake)
         if rack is not None:
             found[name].add(rack.rack.id)
     for name, row in rows.items():
-        row.racks = [racks[rack_id] for rack_id in sorted(found[name]) if racks[rack_id].set_name == MINING]
+        row.racks = [racks[rack_id] for rack_id in sorted(found[name]) if _is_mine(racks[rack_id])]
         covers = {f"rack:{state.plan.rack.id}" for state in row.racks}
         row.target = Target("row", name, row.target.label, row.target.scopes, frozenset(covers) | row.target.scopes)
     return rows

@@ -122,7 +122,7 @@ class SiteState:
     def _see_node(self, node: NodeState, look: Look, feeds: dict[tuple[str, str], Interval]) -> None:
         if node.direct is None:
             node.find_sources(self.topology)
-        below = {child: self.nodes[child].known_draw for child in node.plan.children}
+        below = {child: self.nodes[child].known_draw for child in self.topology.loaded_children(node.plan)}
         node.draw = node_draw(node.plan, look, below, feeds)
         node.see(self.topology, look, self.nodes)
 
@@ -219,7 +219,10 @@ def findings(state: SiteState) -> tuple[str, ...]:
         if node.rating_amperes is not None and node.plan.feeds and not any(node.lines.values())
     ]
     sourceless = [name for name, rack in state.racks.items() if rack.draw.total.structural and not rack.draw.total.lost]
+    spare = [name for name, node in state.nodes.items() if node.plan.is_spare]
     found = []
+    if spare:
+        found.append(f"{len(spare)} circuits taken as unused, nothing hangs on them: {', '.join(sorted(spare)[:8])}")
     if idle:
         found.append(f"phase rules idle on {len(idle)} circuits, no line currents: {', '.join(sorted(idle)[:8])}")
     if sourceless:

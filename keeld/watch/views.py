@@ -106,10 +106,10 @@ def _rack_view(state: RackState) -> RackView:
 def windowed(windows: Windows, live: Interval) -> Interval:
     """Give a window's mean with what is known of the live value beside it."""
     mean = windows.mean()
-    if mean is None or mean.hi < mean.lo:
+    if mean is None:
         return live
     return Interval(
-        mean.lo, mean.best, mean.hi, live.coverage, live.quality, live.provenance, live.lost, live.structural
+        mean.seen_lo, mean.best, mean.hi, live.coverage, live.quality, live.provenance, live.lost, live.structural
     )
 
 

@@ -118,7 +118,7 @@ def pdu_answer(watts: float, *, volts: float = 415.0, share: Sequence[float] = (
 def build_site(
     *,
     racks: int = 3,
-    miners: int = 36,
+    miners: int = 8,
     pdu_interval_s: float = 10.0,
     budget: RackBudget | None = None,
     nameplate_watts: float | None = 33_000.0,

@@ -367,3 +367,45 @@ def test_rules_are_switched_and_tuned_by_the_configuration(kit):
     assert drive.ends() == ["resolved"]
     higher = RuleSettings(limit=1.2)
     assert kit.drive(kit.site(), {"rack_density_power": higher}).run(3600, poll).pages == []
+
+
+def test_keelds_own_network_lost_is_one_page(kit):
+    def poll(device, at_s):
+        return Outage.UNREACHABLE if at_s > 1000 else kit.steady()(device, at_s)
+
+    drive = kit.drive(kit.site(miners=40)).run(3600, poll)
+    assert [(page.rule, page.target_kind, page.target_id) for page in drive.pages] == [
+        ("source_stale", "path", "network")
+    ]
+    assert "keeld's own network port" in drive.pages[0].text
+    drive.run(900, kit.steady())
+    assert drive.notices[-1] == ("resolve", "source_stale", "network")
+    assert len(drive.ends()) == 1
+
+
+def test_a_dead_gateway_of_all_b_pdus_is_no_dead_panel(kit):
+    site = kit.site()
+    devices = {
+        name: dataclasses.replace(device, address="tcp://10.4.0.9:502", unit=number) if name.endswith("-b") else device
+        for number, (name, device) in enumerate(site.devices.items(), start=1)
+    }
+    site = dataclasses.replace(site, devices=devices)
+
+    def poll(device, at_s):
+        return Outage.UNREACHABLE if device.id.endswith("-b") and at_s > 1000 else kit.steady()(device, at_s)
+
+    drive = kit.drive(site).run(3600, poll)
+    assert drive.notices == [("trigger", "source_stale", "tcp://10.4.0.9:502")]
+
+
+def test_machines_carried_out_of_a_rack_that_is_being_emptied_are_not_missed(kit):
+    site = kit.site(miners=20)
+    racks = {**site.racks, "r21": dataclasses.replace(site.racks["r21"], state="emptying")}
+    site = dataclasses.replace(site, racks=racks)
+
+    def poll(device, at_s):
+        if device.kind == "miner" and at_s > 600 and device.id < "m-15":
+            return Outage.TIMEOUT
+        return kit.steady()(device, at_s)
+
+    assert kit.drive(site).run(3600, poll).pages == []

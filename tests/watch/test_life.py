@@ -75,9 +75,7 @@ def test_a_reload_keeps_windows_and_alarms(kit):
 
 def test_a_reload_withdraws_what_has_gone_and_what_changed_its_state(kit, fired):
     off = fired.watch.reload(fired.site, {"rack_density_power": RuleSettings(enabled=False)}, kit.at(fired.now_s))
-    assert [(move.rule, move.ended, move.after) for move in off] == [
-        ("rack_density_power", "withdrawn", AlertState.OK)
-    ]
+    assert [(move.rule, move.ended, move.after) for move in off] == [("rack_density_power", "withdrawn", AlertState.OK)]
     drive = kit.drive(kit.site(racks=1)).run(1500, over_budget(kit))
     racks = {name: dataclasses.replace(rack, state="mining") for name, rack in drive.site.racks.items()}
     moved = drive.watch.reload(dataclasses.replace(drive.site, racks=racks), {}, kit.at(drive.now_s))
@@ -169,7 +167,9 @@ def test_a_large_site_is_closed_in_slices_and_loses_no_batch(kit):
 
 
 def test_an_empty_site_ticks(kit):
-    site = dataclasses.replace(kit.site(racks=0, miners=0), power={}, cooling={}, racks={"x": Rack(id="x", state="empty")})
+    site = dataclasses.replace(
+        kit.site(racks=0, miners=0), power={}, cooling={}, racks={"x": Rack(id="x", state="empty")}
+    )
     drive = kit.drive(site).run(60, kit.steady())
     assert drive.moves == []
     view = drive.watch.view(kit.at(60))
