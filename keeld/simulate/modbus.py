@@ -61,7 +61,7 @@ class ModbusConnection(asyncio.Protocol):
         self._buffer = b""
         self._sender: Sender | None = None
         self._transport: asyncio.Transport | None = None
-        self.on_lost: Callable[[], None] = _nothing
+        self.on_lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -77,7 +77,8 @@ class ModbusConnection(asyncio.Protocol):
         if self._sender is not None:
             self._sender.stop()
         self._recorder.closed(self._address)
-        self.on_lost()
+        if self.on_lost is not None:
+            self.on_lost()
 
     def reset(self) -> None:
         """Cut the connection with a RST."""
@@ -120,10 +121,6 @@ class ModbusConnection(asyncio.Protocol):
     def _send(self, transaction: int, unit: int, pdu: bytes, fault: Fault | None) -> None:
         if self._sender is not None:
             self._sender.send(_HEADER.pack(transaction, 0, len(pdu) + 1, unit) + pdu, fault)
-
-
-def _nothing() -> None:
-    """Stand in until the server that owns the connection says what to do at its end."""
 
 
 def _answer(device: ModbusUnit, offset: int, function: int, body: bytes) -> bytes:

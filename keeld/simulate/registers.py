@@ -180,13 +180,16 @@ def _integer_bytes(raw: int, kind: Type) -> bytes:
 
 
 def _bit_bytes(point: Point, value: float) -> bytes:
-    is_set = bool(value)
-    if point.flags or point.states is not None:
-        states = point.states or {1: point.flags[0][1]} if point.states or point.flags else {}
-        is_set = any(raw and state == value for raw, state in states.items())
+    is_set = _is_set(point, value)
     if point.function in BIT_FUNCTIONS:
         return bytes([is_set])
     return ((1 << (point.bit or 0)) if is_set else 0).to_bytes(2, "big")
+
+
+def _is_set(point: Point, value: float) -> bool:
+    if point.states is not None:
+        return any(raw and state == value for raw, state in point.states.items())
+    return point.flags[0][1] == value if point.flags else bool(value)
 
 
 def _absent(point: Point) -> bytes:

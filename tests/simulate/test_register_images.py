@@ -46,10 +46,44 @@ def point(metric=metrics.POWER, **fields):
         (point(metric=metrics.LEAK, type=Type.FLAGS, flags=((0b110000, 1),), clear=0), 1.0, "0010"),
         (point(metric=metrics.LEAK, type=Type.FLAGS, flags=((0b110000, 1),), clear=0), 0.0, "0000"),
         (point(metric=metrics.FEED, type=Type.BIT, bit=3), 1.0, "0008"),
+        (point(metric=metrics.FEED, type=Type.BIT, bit=3), 0.0, "0000"),
+        # a coil is one cell; this one is set while the breaker is open
+        (point(metric=metrics.BREAKER, type=Type.BIT, function=2, states={0: 1, 1: 0}), 0.0, "01"),
+        (point(metric=metrics.BREAKER, type=Type.BIT, function=2, states={0: 1, 1: 0}), 1.0, "00"),
+        (point(metric=metrics.LEAK, type=Type.BIT, bit=0, flags=((1, 1),), clear=0), 1.0, "0001"),
     ],
 )
 def test_words_by_hand(place, value, expected):
     assert encode(place, value).hex(" ", 2) == expected
+
+
+BITS = """
+title: Contacts
+kind: sensor
+vendor: bench
+models: [contacts]
+verified: none
+sources: [this test]
+defaults: {function: 2}
+points:
+  - {metric: breaker_state, part: outlet/1, address: 3, type: bit, states: {0: open, 1: closed}}
+  - {metric: breaker_state, part: outlet/2, address: 4, type: bit, states: {0: open, 1: closed}}
+  - {metric: power_watts, address: 10, type: i16, function: 3, unit: W, scale_register: {address: 11}}
+"""
+
+
+def test_contacts_are_packed_and_scales_are_served(quiet_site, tmp_path):
+    (tmp_path / "contacts.yaml").write_text(BITS)
+    image = Registers(
+        quiet_site.devices["meter"],
+        profiles.load(str(tmp_path / "contacts.yaml")),
+        {("breaker_state", "outlet/1"): 0.0, ("breaker_state", "outlet/2"): 1.0, ("power_watts", ""): 1_234_567.0},
+    )
+    assert image.read(0, 2, 3, 2) == b"\x02"
+    with pytest.raises(Refused):
+        image.read(0, 2, 3, 3)
+    # 1,234,567 W do not fit 16 bits: 12346 times ten to the second
+    assert image.read(0, 3, 10, 2).hex(" ", 2) == "303a 0002"
 
 
 @given(st.floats(allow_nan=False), st.sampled_from([Type.U16, Type.I16, Type.U32, Type.I32, Type.U64, Type.I64]))
