@@ -78,6 +78,8 @@ class Alarm:
     since_ns: int = 0
     known_ns: int = 0
     """Monotonic time of the last evidence with measurements behind it."""
+    seen_ns: int = 0
+    """Wall time of the last evidence of any kind."""
     title: str = ""
     text: str = ""
     held_by: str = field(default="")

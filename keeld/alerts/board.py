@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from keeld.alerts.alarm import Alarm, Evidence, Target, short_id
-from keeld.alerts.machine import Machine
+from keeld.alerts.machine import Machine, patience_s
 from keeld.alerts.message import Message, compose
 from keeld.alerts.restored import LevelState, RestoredAlarm
 from keeld.alerts.rules import RANK, Level, Rule
@@ -65,6 +65,7 @@ class Board:
             alarm = Alarm(self.key_of(rule, target), rule, levels, target, machines, known_ns=now.mono_ns)
             self._add(alarm)
         alarm.rule, alarm.levels, alarm.target = rule, levels, target
+        alarm.seen_ns = now.wall_ns
         alarm.step(evidence, mono_ns=now.mono_ns, cap_s=cap_s)
         return self._settle(alarm, now)
 
@@ -203,22 +204,28 @@ class Board:
 
     def restore(self, saved: RestoredAlarm, rule: Rule, levels: tuple[Level, ...], target: Target, now: Moment) -> None:
         """Bring an alarm back as it stood; nothing is told again, and only fresh evidence ends it."""
-        states = {(level.severity, level.limit): level for level in saved.levels}
-        machines = []
-        for index, level in enumerate(levels):
-            state = states.get((level.severity, level.limit))
-            if state is None and index < len(saved.levels):
-                state = saved.levels[index]
-            machines.append(Machine() if state is None else Machine(state.state, state.credit_s))
+        machines = [_machine(saved, level, index, now) for index, level in enumerate(levels)]
         evidence = Evidence(
             spans=(None,) * len(levels), lo=saved.lo, best=saved.best, hi=saved.hi, limit=saved.limit, unit=saved.unit,
             cause=saved.cause, is_known=False,
         )  # fmt: skip
         alarm = Alarm(self.key_of(rule, target), rule, levels, target, machines, evidence, known_ns=now.mono_ns)
-        alarm.since_ns, alarm.told = saved.since_ns, saved.told
+        alarm.since_ns, alarm.seen_ns, alarm.told = saved.since_ns, saved.seen_ns, saved.told
         alarm.title, alarm.text, alarm.state, alarm.severity = saved.title, saved.text, saved.state, saved.severity
         self._drop(alarm)
         self._add(alarm)
+
+
+def _machine(saved: RestoredAlarm, level: Level, index: int, now: Moment) -> Machine:
+    """Bring one level back: by severity and limit, else by its place where the limit was tuned meanwhile."""
+    same = [state for state in saved.levels if (state.severity, state.limit) == (level.severity, level.limit)]
+    found = same or list(saved.levels[index : index + 1])
+    if not found:
+        return Machine()
+    age_s = (now.wall_ns - saved.seen_ns) / _SECOND_NS
+    if found[0].state is AlertState.PENDING and age_s > patience_s(level.on_s):
+        return Machine()
+    return Machine(found[0].state, found[0].credit_s)
 
 
 def _holds_back(alarm: Alarm) -> bool:
@@ -275,6 +282,7 @@ def _saved(alarm: Alarm) -> RestoredAlarm:
         severity=alarm.severity,
         told=alarm.told,
         since_ns=alarm.since_ns,
+        seen_ns=alarm.seen_ns,
         levels=tuple(
             LevelState(level.severity, level.limit, machine.state, machine.credit_s)
             for level, machine in zip(alarm.levels, alarm.machines, strict=True)

@@ -41,6 +41,11 @@ class Thresholds:
     off_s: float
 
 
+def patience_s(on_s: float) -> float:
+    """How long the credit of a pending level waits for certainty: 5 minutes, or three times its delay."""
+    return max(_DROP_LEAST_S, _DROP_DELAYS * on_s)
+
+
 class Machine:
     """One level's state and the time credited towards the next."""
 
@@ -98,8 +103,7 @@ class Machine:
     def _drop_if_old(self, limits: Thresholds, mono_ns: int) -> None:
         if self.state is not AlertState.PENDING or self._certain_ns is None:
             return
-        patience_s = max(_DROP_LEAST_S, _DROP_DELAYS * limits.on_s)
-        if mono_ns - self._certain_ns > patience_s * _SECOND_NS:
+        if mono_ns - self._certain_ns > patience_s(limits.on_s) * _SECOND_NS:
             self._enter(AlertState.OK)
 
     def _enter(self, state: AlertState) -> None:

@@ -30,6 +30,8 @@ class RestoredAlarm:
     severity: Severity
     told: Severity | None
     since_ns: int
+    seen_ns: int
+    """Wall time when it was last judged: credit of a pending level that is much older is dropped."""
     levels: tuple[LevelState, ...]
     lo: float | None = None
     best: float | None = None

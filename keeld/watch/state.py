@@ -213,11 +213,7 @@ def _breakers(topology: Topology, nodes: dict[str, NodeState]) -> dict[str, list
 
 def findings(state: SiteState) -> tuple[str, ...]:
     """Say what cannot be judged as configured."""
-    idle = [
-        name
-        for name, node in state.nodes.items()
-        if node.rating_amperes is not None and node.plan.feeds and not any(node.lines.values())
-    ]
+    idle = [name for name, node in state.nodes.items() if _is_idle(state, node)]
     sourceless = [name for name, rack in state.racks.items() if rack.draw.total.structural and not rack.draw.total.lost]
     spare = [name for name, node in state.nodes.items() if node.plan.is_spare]
     found = []
@@ -228,3 +224,12 @@ def findings(state: SiteState) -> tuple[str, ...]:
     if sourceless:
         found.append(f"{len(sourceless)} racks with power that nothing measures: {', '.join(sorted(sourceless)[:8])}")
     return tuple(found)
+
+
+def _is_idle(state: SiteState, node: NodeState) -> bool:
+    """Whether a circuit has a breaker whose meters answer, and show no line currents."""
+    if node.rating_amperes is None or any(node.lines.values()):
+        return False
+    feeds = (state.topology.racks[rack_id].feeds[letter] for rack_id, letter in node.plan.feeds)
+    meters = chain(node.plan.meters, *((*feed.inlets, *feed.meters) for feed in feeds))
+    return any(meter.intake.answered_ns is not None for meter in meters)

@@ -104,7 +104,8 @@ def test_a_short_id_is_stable_and_typable():
 
 SAVED = RestoredAlarm(
     key="s:r:rack:x", rule="r", target_kind="rack", target_id="x", state=AlertState.FIRING, severity=Severity.CRITICAL,
-    told=Severity.WARNING, since_ns=SINCE_NS, levels=(LevelState(Severity.WARNING, 0.9, AlertState.CLEARING, 12.5),),
+    told=Severity.WARNING, since_ns=SINCE_NS, seen_ns=SINCE_NS,
+    levels=(LevelState(Severity.WARNING, 0.9, AlertState.CLEARING, 12.5),),
     lo=1.0, best=None, hi=2.0, limit=3.0, unit="W", title="t", text="a\nb", cause="c",
 )  # fmt: skip
 

@@ -211,3 +211,12 @@ def test_meters_on_hot_circuits_are_named_as_urgent(kit):
     assert drive.watch.urgent == {"pdu-r01-a"}
     drive.run(60, hot)
     assert drive.watch.urgent == frozenset()
+
+
+def test_pending_credit_does_not_survive_hours_of_keeld_being_down(kit):
+    drive = kit.drive(kit.site(racks=1)).run(500, over_budget(kit))
+    assert drive.watch.snapshot()[0].levels[0].credit_s > 200.0
+    soon, late = restart(kit, drive, gap_s=5.0), restart(kit, drive, gap_s=6 * 3600.0)
+    assert soon.watch.snapshot()[0].levels[0].state is AlertState.PENDING
+    assert all(level.state is AlertState.OK for level in late.watch.snapshot()[0].levels)
+    assert late.run(120, over_budget(kit)).pages == []
