@@ -47,6 +47,8 @@ _HISTORY_BUFFER = 20_000
 _JUDGE_STALL_S = 20.0
 _SPOOL_STALL_S = 60.0
 _DRAIN_S = 5.0
+_FIRST_POLLS_PER_S = 500
+"""A start connects, identifies and learns layouts: at most so many devices begin in a second."""
 
 
 class App:
@@ -85,6 +87,7 @@ class App:
                     self._start_sources(sources)
                     self._listen_to_signals()
                     self._announce()
+                    self._start_source("settle", host.settle_memory())
                     await self.stop.wait()
                     systemd.stopping("stopping: polling has ended")
                     for task in self._source_tasks:
@@ -172,6 +175,7 @@ class App:
                 gates=self._gates,
                 health=self.health,
                 outages=self._outages,
+                spread_s=len(self.settings.site.devices) / _FIRST_POLLS_PER_S,
             )
             self._pollers[key] = (tuple(group), self._start_source(f"poll:{key}", poller.run()))
 

@@ -112,7 +112,9 @@ class OutageLog:
 
 
 class LinkPoller:
-    """Poll the devices of one link, in turn, for ever."""
+    """Poll the devices of one link, in turn, for ever; the first polls are spread over `spread_s` at least."""
+
+    __slots__ = ("_driver", "_gates", "_health", "_outages", "_posts", "_publish", "_spread_s", "devices")
 
     def __init__(
         self,
@@ -123,7 +125,9 @@ class LinkPoller:
         gates: Gates,
         health: Health,
         outages: OutageLog,
+        spread_s: float = 0.0,
     ) -> None:
+        self._spread_s = spread_s
         self.devices = tuple(devices)
         self._driver = driver
         self._publish = publish
@@ -144,9 +148,13 @@ class LinkPoller:
             await link.close()
 
     def post(self, device: Device, now_ns: int) -> Post:
+        """Give a device its first due times: who it is, then what moves, and somewhen what counts slowly."""
+        spread_s = max(device.interval_s, self._spread_s)
+        start_ns = now_ns + ticker.phase_ns(device.id, int(spread_s * _S_NS))
+        slow_ns = start_ns + ticker.phase_ns(f"{device.id} slow", int(device.slow_interval_s * _S_NS))
+        starts = {Group.ONCE: start_ns, Group.FAST: start_ns, Group.SLOW: slow_ns}
         groups = self._driver.groups(device)
-        start_ns = now_ns + ticker.phase_ns(device.id, int(device.interval_s * _S_NS))
-        return Post(device, {group: start_ns for group in (Group.ONCE, Group.FAST, Group.SLOW) if group in groups})
+        return Post(device, {group: due_ns for group, due_ns in starts.items() if group in groups})
 
     async def _poll_next(self, link: Link) -> None:
         post, group, due_ns = self._next_due()
@@ -187,6 +195,7 @@ class LinkPoller:
             self._health.overruns += skipped
 
     async def poll(self, link: Link, post: Post, group: Group) -> None:
+        """Poll one group of one device once, under its deadline, and publish what came of it."""
         device = post.device
         wall_ns = time.time_ns()
         wall_ns -= wall_ns % _MS_NS

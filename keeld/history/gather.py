@@ -10,7 +10,18 @@ import math
 from dataclasses import dataclass
 
 from keeld.errors import Outage
-from keeld.metrics import Kind
+from keeld.metrics import (
+    APPARENT_POWER,
+    COOLING_OUTPUT,
+    CURRENT,
+    DEW_POINT,
+    FLOW,
+    HUMIDITY,
+    POWER,
+    PRESSURE,
+    TEMPERATURE,
+    Kind,
+)
 from keeld.model import OWN_DRIVER, Batch
 
 SeriesKey = tuple[str, str, str, str]
@@ -21,6 +32,10 @@ RowKey = tuple[SeriesKey, int]
 OWN_KINDS = frozenset({"rack", "power_node", "cooling_node", "site"})
 METER_KINDS = frozenset({"pdu", "meter", "ups", "cooling"})
 METER_PARTS = frozenset({"", "supply", "return", "intake"})
+METER_METRICS = frozenset(
+    {POWER, APPARENT_POWER, CURRENT, TEMPERATURE, HUMIDITY, DEW_POINT, FLOW, PRESSURE, COOLING_OUTPUT}
+)
+"""What people look back at; the rest of a meter's readings is the database's."""
 
 _ROWS_MOST = 100_000
 _AGAIN_S = 10.0
@@ -73,10 +88,10 @@ class Gatherer:
             return
         minute = batch.time_ns // _NS_PER_MINUTE
         device = batch.device
-        every_part = device.driver == OWN_DRIVER
+        is_own = device.driver == OWN_DRIVER
         rows = self._rows
         for metric, value, part in batch.readings:
-            if part not in METER_PARTS and not every_part:
+            if not is_own and (part not in METER_PARTS or metric not in METER_METRICS):
                 continue
             if metric.kind is not Kind.GAUGE or not math.isfinite(value):
                 continue

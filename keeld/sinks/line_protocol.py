@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -22,6 +22,7 @@ from keeld.model import OWN_DRIVER, Batch, Device, Group, Reading, Transition
 from keeld.text import clean
 
 _LAYOUTS_MOST = 20_000
+_SHAPES_MOST = 2_000
 _KEYS_MOST = 20_000
 _TAG_MOST = 128
 _TEXT_MOST = 256
@@ -32,15 +33,23 @@ Columns = tuple[tuple[Metric, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the devices of one kind have in common: which fields stand in the line of which part."""
+
+    columns: Columns
+    fields: Mapping[str, tuple[str, ...]]
+    """Part to its fields, in the order of the lines."""
+    order: Callable[[tuple[float, ...]], tuple[float, ...]]
+    """Picks the numbers in the lines' order from (readings…, up, outage reason, time)."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Layout:
     """The lines of one device in one shape: `template % numbers`, the last number of each line being its time."""
 
     device: Device
-    columns: Columns
+    shape: _Shape
     template: str
-    order: Callable[[tuple[float, ...]], tuple[float, ...]]
-    """Picks the numbers in the template's order from (readings…, up, outage reason, time)."""
-    lines: int
 
 
 class Encoder:
@@ -48,6 +57,7 @@ class Encoder:
 
     def __init__(self) -> None:
         self._layouts: dict[tuple[str, str, Group, bool], _Layout] = {}
+        self._shapes: dict[tuple[Columns, bool, bool], _Shape] = {}
         self._last_ms: dict[str, int] = {}
 
     def lines(self, batch: Batch) -> tuple[str, int]:
@@ -62,7 +72,7 @@ class Encoder:
         up = 1.0 if outage is None or outage is Outage.PARTIAL else 0.0
         reason = float(outage.code) if outage else 0.0
         numbers = (*map(float, values), up, reason, batch.time_ns // _NS_PER_MS)
-        return layout.template % layout.order(numbers), layout.lines
+        return layout.template % layout.shape.order(numbers), len(layout.shape.fields)
 
     def transition(self, move: Transition) -> str:
         """Give the line of one transition.
@@ -80,31 +90,47 @@ class Encoder:
         device = batch.device
         key = (device.kind, device.id, batch.group, batch.outage is None)
         layout = self._layouts.get(key)
-        if layout is not None and layout.device is device and layout.columns == columns:
+        if layout is not None and layout.device is device and layout.shape.columns == columns:
             return layout
-        layout = _lay_out(batch, columns)
+        layout = _lay_out(device, self._shape(batch, columns))
         if len(self._layouts) >= _LAYOUTS_MOST:
             self._layouts.clear()
         self._layouts[key] = layout
         return layout
+
+    def _shape(self, batch: Batch, columns: Columns) -> _Shape:
+        """Give the shape, one for all devices that share it: there are few shapes and many devices."""
+        has_up = batch.group is Group.FAST and batch.device.driver != OWN_DRIVER
+        key = (columns, has_up, batch.outage is not None)
+        shape = self._shapes.get(key)
+        if shape is None:
+            if len(self._shapes) >= _SHAPES_MOST:
+                self._shapes.clear()
+            shape = self._shapes[key] = _shape_of(columns, has_up=has_up, has_reason=batch.outage is not None)
+        return shape
 
 
 def _columns(readings: Sequence[Reading]) -> tuple[tuple[Metric, ...], tuple[float, ...], tuple[str, ...]]:
     return tuple(zip(*readings, strict=True)) if readings else ((), (), ())  # type: ignore[return-value]  # three, by type
 
 
-def _lay_out(batch: Batch, columns: Columns) -> _Layout:
+def _shape_of(columns: Columns, *, has_up: bool, has_reason: bool) -> _Shape:
     up_index, reason_index, time_index = range(len(columns[0]), len(columns[0]) + 3)
     parts: dict[str, dict[str, int]] = {}
-    if batch.group is Group.FAST and batch.device.driver != OWN_DRIVER:
+    if has_up:
         parts[""] = {UP.name: up_index}
     for index, (metric, part) in enumerate(zip(*columns, strict=True)):
         parts.setdefault(part, {})[metric.name] = index  # of two readings of one quantity the later stands
-    if batch.outage is not None:
+    if has_reason:
         parts.setdefault("", {})[OUTAGE_REASON.name] = reason_index
-    template = "".join(_line_template(batch.device, part, fields) for part, fields in parts.items())
     picked = [index for fields in parts.values() for index in (*fields.values(), time_index)]
-    return _Layout(batch.device, columns, template, itemgetter(*picked) if picked else _nothing, len(parts))
+    names = {part: tuple(fields) for part, fields in parts.items()}
+    return _Shape(columns, names, itemgetter(*picked) if picked else _nothing)
+
+
+def _lay_out(device: Device, shape: _Shape) -> _Layout:
+    template = "".join(_line_template(device, part, fields) for part, fields in shape.fields.items())
+    return _Layout(device, shape, template)
 
 
 def _nothing(_: tuple[float, ...]) -> tuple[float, ...]:
