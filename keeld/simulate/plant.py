@@ -12,81 +12,20 @@ import math
 import random
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from keeld.model import Device, PowerNode, Site
 from keeld.simulate.cooling import AirZone, LiquidLoop
 from keeld.simulate.effects import NOTHING
 from keeld.simulate.electrical import THREE_PHASE, Wiring, power_of, wiring_of
+from keeld.simulate.lines import Lines, Tap
 from keeld.simulate.machines import AMBIENT_CELSIUS, DEFAULT_PACE, GpuNode, Miner, Pace, Surroundings
 
 DEFAULT_VOLTS = 415.0
 DEFAULT_MINER_WATTS = 3400.0
 DEFAULT_NODE_WATTS = 10200.0
-_METER_SECONDS = 1.5
 _LIQUID_SHARE = 0.8
 """Of a liquid-cooled GPU node's heat, where the configuration gives no ratio."""
-
-
-@dataclass(slots=True)
-class Lines:
-    """Power on L1, L2, L3 of a tap or a node, with the voltage and the energy counted so far."""
-
-    phases: int
-    volts: float
-    """Line to line where there are three phases."""
-    lines: list[complex] = field(default_factory=lambda: [0j, 0j, 0j])
-    shown: list[complex] = field(default_factory=lambda: [0j, 0j, 0j])
-    """The same as a meter gives it: averaged over its own second or two."""
-    energy_watt_hours: float = 0.0
-    live: bool = True
-    live_s: float = 1e9
-    """How long the voltage has been there."""
-
-    @property
-    def watts(self) -> float:
-        """Active power."""
-        return self.lines[0].real + self.lines[1].real + self.lines[2].real
-
-    @property
-    def phase_volts(self) -> float:
-        """Voltage of one phase, 0 where there is none."""
-        if not self.live:
-            return 0.0
-        return self.volts / math.sqrt(3) if self.phases == 3 else self.volts  # noqa: PLR2004  three phases
-
-    def clear(self) -> None:
-        """Forget the step before."""
-        self.lines = [0j, 0j, 0j]
-
-    def add(self, power: complex, wiring: Wiring) -> None:
-        """Lay a load on the lines."""
-        lines = self.lines
-        for index, share in enumerate(wiring):
-            if share:
-                lines[index] += power * share
-
-    def show(self, dt_s: float) -> None:
-        """Move what a meter gives towards what is; a dead line has nothing to average."""
-        share = min(1.0, dt_s / _METER_SECONDS) if self.live else 1.0
-        self.shown = [shown + (now - shown) * share for shown, now in zip(self.shown, self.lines, strict=True)]
-
-    def count(self, dt_s: float, *, live: bool) -> None:
-        """Close a step: advance the energy counter and the time since voltage came back."""
-        self.energy_watt_hours += self.watts * dt_s / 3600
-        self.live_s = self.live_s + dt_s if live and self.live else 0.0
-        self.live = live
-
-
-@dataclass(slots=True)
-class Tap:
-    """One feed of one rack."""
-
-    rack: str
-    node: str
-    power: Lines
-    fitted: int = 0
-    """Machines wired so far; the next one takes the next phase."""
 
 
 @dataclass(slots=True)

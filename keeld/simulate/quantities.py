@@ -43,7 +43,8 @@ from keeld.metrics import (
 from keeld.model import Device
 from keeld.simulate.cooling import AIR_RETURN_SETPOINT_CELSIUS, COOLANT_SETPOINT_CELSIUS, AirZone, LiquidLoop
 from keeld.simulate.electrical import line_currents, neutral_current
-from keeld.simulate.plant import Lines, Plant
+from keeld.simulate.lines import Lines
+from keeld.simulate.plant import Plant
 
 Quantities = dict[tuple[str, str], float]
 """(metric name, part) to its value."""
