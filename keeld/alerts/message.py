@@ -48,7 +48,7 @@ def compose(alarm: Alarm, *, site: str, timezone: str, ended: str = "") -> Messa
 
 
 def _title(alarm: Alarm, ended: str) -> str:
-    label = clean(alarm.target.label or alarm.target.id, _LABEL_MOST)
+    label = _shortened(clean(alarm.target.label or alarm.target.id))
     base = alarm.evidence.base
     share = _against(alarm.evidence, "" if " x " in base else base)
     title = f"{label} {_title_words(alarm)}"
@@ -57,6 +57,11 @@ def _title(alarm: Alarm, ended: str) -> str:
     elif share:
         title += f": {share}"
     return title if len(title) <= TITLE_MOST else title[: TITLE_MOST - 1] + "…"
+
+
+def _shortened(label: str) -> str:
+    """Cut a long label where it shows: half an address would name another device."""
+    return label if len(label) <= _LABEL_MOST else f"{label[: _LABEL_MOST - 1]}…"
 
 
 def _title_words(alarm: Alarm) -> str:

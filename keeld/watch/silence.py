@@ -258,7 +258,7 @@ class Silence:
                 covers.add(f"row:{name}")
         if self._is_half_the_mine(members):
             covers.add("site")
-        label = "site network" if path.kind == "network" else f"{path.kind} {path.id}"
+        label = "site network" if path.kind == "network" else f"{path.kind} {path.id.removeprefix('tcp://')}"
         return Target("path", path.id, label, frozenset({f"path:{path.id}"}), frozenset(covers))
 
     def _is_half_the_mine(self, members: set[str]) -> bool:
