@@ -95,7 +95,8 @@ def read_text(path: Path, place: Place, report: Report) -> str | None:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
     except IsADirectoryError:
-        report.error(place, f"{clean(path, 200)} is a directory", "name the file in it")
+        named = "" if place.file == str(path) else f"{clean(path, 200)} "
+        report.error(place, f"{named}is a directory", "name the file in it")
         return None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the name holds a NUL"
