@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 from types import SimpleNamespace
 
 import aiohttp
@@ -146,6 +147,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "connection closed without an answer"
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
+        return os.strerror(cause.errno)  # asyncio's own words show a tuple of Python's
     if isinstance(cause, OSError) and cause.strerror:
         return clean(cause.strerror, WORDS_MOST)
     return f"no answer: {type(error).__name__}"
