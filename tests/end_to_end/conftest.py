@@ -22,6 +22,7 @@ import pytest
 
 KEELD = [sys.executable, "-m", "keeld"]
 SITE = Path(__file__).parent / "site.yaml"
+PLANT = Path(__file__).parent / "plant.yaml"
 
 
 def free_port() -> int:
@@ -46,8 +47,11 @@ class Site:
         source, target = directory / "site.yaml", directory / "derived.yaml"
         source.write_text(text)
         self._errors = (directory / "simulator.err").open("w+")
+        self._record = directory / "record.jsonl"
+        files = ["--site", str(source), "--script", str(PLANT), "--write-config", str(target)]
+        files += ["--record", str(self._record)]
         self.process = subprocess.Popen(
-            [*KEELD, "simulate", "--site", str(source), "--write-config", str(target), "--with-parent", "--json"],
+            [*KEELD, "simulate", *files, "--with-parent", "--json"],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
@@ -77,6 +81,11 @@ class Site:
     def clear(self, target: str = "") -> None:
         self.tell(do="clear", target=target)
 
+    def requests(self, device: str) -> list[str]:
+        """What a device was asked, in its order; complete once the site has ended or asks have."""
+        lines = map(json.loads, self._record.read_text().splitlines())
+        return [line["what"] for line in lines if line["device"] == device]
+
     def errors(self) -> str:
         self._errors.seek(0)
         return self._errors.read()
@@ -102,7 +111,8 @@ class Daemon:
         self.url = url
         self.log_path = config.with_suffix(".log")
         self._seen_bytes = self.log_path.stat().st_size if self.log_path.exists() else 0
-        self.started_s = time.monotonic()
+        self._last_byte: int | None = None
+        self.started_ms = time.time_ns() // 1_000_000
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*before, *KEELD, "run", "--config", str(config)],
@@ -141,7 +151,7 @@ class Daemon:
 
     def text(self) -> str:
         """What this process (not one before it) has logged."""
-        return self.log_path.read_bytes()[self._seen_bytes :].decode()
+        return self.log_path.read_bytes()[self._seen_bytes : self._last_byte].decode()
 
     def lines(self, *events: str, **fields: Any) -> list[dict[str, Any]]:
         """Log lines of these events, with these fields."""
@@ -157,7 +167,9 @@ class Daemon:
         return [line["event"] for line in self.lines() if line["level"] in {"warning", "error"}]
 
     def wait_for(self, event: str, within_s: float = 10.0, **fields: Any) -> dict[str, Any]:
-        line: dict[str, Any] = until(lambda: self.lines(event, **fields), within_s, f"{event} {fields}\n{self.text()}")[-1]
+        line: dict[str, Any] = until(lambda: self.lines(event, **fields), within_s, f"{event} {fields}\n{self.text()}")[
+            -1
+        ]
         return line
 
     def signal(self, number: int) -> None:
@@ -165,13 +177,19 @@ class Daemon:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self._wait(10)
 
     def stop(self, within_s: float = 10.0) -> int:
         """End it as systemd would and give the exit code."""
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(within_s)
+        return self._wait(within_s)
+
+    def _wait(self, within_s: float) -> int:
+        code = self.process.wait(within_s)
+        if self._last_byte is None:
+            self._last_byte = self.log_path.stat().st_size
+        return code
 
     def descriptors(self) -> int:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
@@ -256,11 +274,24 @@ class Hook(Receiver):
 
 
 class Point(NamedTuple):
-    """One stored line, as far as the tests look."""
+    """One stored line."""
 
+    measurement: str
     device: str
+    part: str
+    fields: dict[str, str]
     time_ms: int
-    line: str
+
+
+def parse(line: str) -> Point:
+    """Read a line whose names need no escapes, as all of the small site's."""
+    series, fields, time_ms = (
+        line.rsplit(" ", 2) if '"' not in line else (line.split(" ", 1)[0], "", line.rsplit(" ")[-1])
+    )
+    measurement, *tags = series.split(",")
+    named = dict(tag.split("=", 1) for tag in tags)
+    values = dict(field.split("=", 1) for field in fields.split(",")) if fields else {}
+    return Point(measurement, named.get("device", ""), named.get("part", ""), values, int(time_ms))
 
 
 class Sink(Receiver):
@@ -271,9 +302,7 @@ class Sink(Receiver):
         self.points: list[Point] = []
 
     def take(self, path: str, body: bytes) -> None:
-        for line in body.decode().splitlines():
-            tags = dict(tag.split("=", 1) for tag in line.split(" ", 1)[0].split(",")[1:])
-            self.points.append(Point(tags.get("device", ""), int(line.rsplit(" ", 1)[1]), line))
+        self.points += map(parse, body.decode().splitlines())
 
     def times_ms(self, device: str) -> list[int]:
         """When a device was polled, by what was stored."""
@@ -366,3 +395,8 @@ def keeld() -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return call
+
+
+@pytest.fixture(scope="session")
+def free_ports() -> Callable[[int], list[int]]:
+    return lambda count: [free_port() for _ in range(count)]
