@@ -36,14 +36,19 @@ def stalled(progress: Mapping[str, int], allowed_s: Mapping[str, float], now_ns:
 async def feed_watchdog(
     health: Health, allowed_s: Callable[[], Mapping[str, float]], status: Callable[[], str]
 ) -> None:
-    """Feed systemd's watchdog while every part moves, and keep its status line; returns where there is no watchdog."""
+    """Feed systemd's watchdog while every part moves, keep its status line and log what stands still, for ever."""
     interval_s = systemd.watchdog_interval_s()
     period_s = 10.0 if interval_s is None else min(10.0, interval_s)
+    remedy = "restart keeld" if interval_s is None else "systemd will restart keeld"
+    told: list[str] = []
     while True:
         parts = stalled(health.progress, allowed_s(), time.monotonic_ns(), health.started_mono_ns)
-        if parts:
-            log.error("no progress", parts=parts, remedy="systemd will restart keeld")
-        else:
+        if parts and parts != told:
+            log.error("no progress", parts=parts, remedy=remedy)
+        elif told and not parts:
+            log.info("progress again", parts=told)
+        if not parts:
             systemd.feed_watchdog()
+        told = parts
         systemd.status(status())
         await asyncio.sleep(period_s)
