@@ -105,8 +105,9 @@ class Daemon:
     """`keeld run` as a process."""
 
     def __init__(
-        self, config: Path, url: str, *, environment: dict[str, str] | None = None, before: tuple[str, ...] = ()
+        self, config: Path, url: str, *, environment: dict[str, str] | None = None, program: tuple[str, ...] = ()
     ) -> None:
+        """`program` replaces `python -m keeld run --config` by another command, which ends in the configuration."""
         self.config = config
         self.url = url
         self.log_path = config.with_suffix(".log")
@@ -115,7 +116,7 @@ class Daemon:
         self.started_ms = time.time_ns() // 1_000_000
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*before, *KEELD, "run", "--config", str(config)],
+                [*(program or (*KEELD, "run", "--config")), str(config)],
                 stderr=log,
                 start_new_session=True,
                 env=os.environ | (environment or {}),
@@ -129,6 +130,13 @@ class Daemon:
         with urllib.request.urlopen(self.url + path, timeout=5) as response:
             said: dict[str, Any] = json.load(response)
         return said
+
+    def status(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Status and answer, whatever they are."""
+        try:
+            return 200, self.ask(path)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
 
     def balance(self) -> dict[str, Any]:
         books: dict[str, Any] = self.ask("api/v1/site")["balance"]
