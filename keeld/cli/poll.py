@@ -35,7 +35,15 @@ def command(ctx: click.Context, device: str, config_path: Path, *, as_json: bool
         ctx.exit(EXIT_FAILED)
     if as_json:
         print_json(as_dict(found, inspection))
-        return
+    else:
+        _show(inspection)
+    if inspection.answer.outage is not None and not inspection.answer.readings:
+        ctx.exit(EXIT_FAILED)
+
+
+def _show(inspection: Inspection) -> None:
+    from keeld.errors import PollError
+
     for exchange in inspection.exchanges:
         click.echo(f"> {exchange.request}")
         click.echo(f"< {_shown(exchange.raw)}")
@@ -46,7 +54,7 @@ def command(ctx: click.Context, device: str, config_path: Path, *, as_json: bool
     for name, value in inspection.answer.info:
         click.echo(f"{name:<44} {value}")
     if inspection.answer.outage is not None:
-        click.echo(f"outage: {inspection.answer.outage} {inspection.answer.detail}")
+        click.echo(f"outage: {PollError(inspection.answer.outage, inspection.answer.detail)}")
 
 
 def find_device(config_path: Path, name: str) -> Device:
@@ -108,6 +116,7 @@ def as_dict(device: Device, inspection: Inspection) -> dict[str, object]:
         },
         "info": dict(inspection.answer.info),
         "outage": None if inspection.answer.outage is None else str(inspection.answer.outage),
+        "detail": inspection.answer.detail,
     }
 
 
