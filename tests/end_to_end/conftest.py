@@ -292,13 +292,12 @@ class Point(NamedTuple):
 
 
 def parse(line: str) -> Point:
-    """Read a line whose names need no escapes, as all of the small site's."""
-    series, fields, time_ms = (
-        line.rsplit(" ", 2) if '"' not in line else (line.split(" ", 1)[0], "", line.rsplit(" ")[-1])
-    )
+    """Read a line; of those with texts in them (alarms), only when and about what."""
+    series, rest = line.split(" ", 1)
+    fields, time_ms = rest.rsplit(" ", 1)
     measurement, *tags = series.split(",")
     named = dict(tag.split("=", 1) for tag in tags)
-    values = dict(field.split("=", 1) for field in fields.split(",")) if fields else {}
+    values = dict(field.split("=", 1) for field in fields.split(",")) if '"' not in fields else {}
     return Point(measurement, named.get("device", ""), named.get("part", ""), values, int(time_ms))
 
 

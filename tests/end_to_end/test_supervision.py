@@ -1,4 +1,4 @@
-"""What systemd is told: readiness when keeld watches, progress, reloads and the end; and nothing while a part stands."""
+"""What systemd is told: readiness once keeld watches, progress, reloads, the end; nothing while a part stands still."""
 
 import itertools
 import re
@@ -17,7 +17,7 @@ class Systemd:
         self.environment = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "1000000"}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
-        self._socket.setblocking(False)
+        self._socket.setblocking(False)  # noqa: FBT003 - the socket module's own signature
         self.heard = []
 
     def listen(self):
