@@ -247,7 +247,7 @@ class Receiver:
                 self.end_headers()
                 self.close_connection = receiver._server is None
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, *_: Any) -> None:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
@@ -329,11 +329,13 @@ class Starter:
         path.write_text(text + "".join(f"\n{key}: {json.dumps(value)}\n" for key, value in sections.items()))
         return path
 
-    def __call__(self, site: Site, name: str = "keeld", *, text: str = "", **sections: Any) -> Daemon:
+    def __call__(
+        self, site: Site, name: str = "keeld", *, text: str = "", program: tuple[str, ...] = (), **sections: Any
+    ) -> Daemon:
         """Start a daemon on a site and wait until it answers."""
         port = free_port()
         listen = (text or site.config).replace("127.0.0.1:9780", f"127.0.0.1:{port}")
-        return self.run(self.write(name, listen, **sections), f"http://127.0.0.1:{port}/")
+        return self.run(self.write(name, listen, **sections), f"http://127.0.0.1:{port}/", program=program)
 
     def run(self, config: Path, url: str, **options: Any) -> Daemon:
         daemon = Daemon(config, url, **options)
@@ -407,3 +409,9 @@ def keeld() -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture(scope="session")
 def free_ports() -> Callable[[int], list[int]]:
     return lambda count: [free_port() for _ in range(count)]
+
+
+@pytest.fixture(scope="session")
+def keeld_command() -> list[str]:
+    """`keeld run --config`, to be put into another command."""
+    return [*KEELD, "run", "--config"]
