@@ -11,13 +11,20 @@ from dataclasses import dataclass
 
 from keeld.errors import Outage
 from keeld.metrics import (
+    AIR_HEAT_HI,
     APPARENT_POWER,
     COOLING_OUTPUT,
     CURRENT,
     DEW_POINT,
     FLOW,
+    HASHRATE,
     HUMIDITY,
+    LIQUID_HEAT_HI,
+    LOAD_RATIO,
     POWER,
+    POWER_ESTIMATE,
+    POWER_HI,
+    POWER_LO,
     PRESSURE,
     TEMPERATURE,
     Kind,
@@ -36,6 +43,7 @@ METER_METRICS = frozenset(
     {POWER, APPARENT_POWER, CURRENT, TEMPERATURE, HUMIDITY, DEW_POINT, FLOW, PRESSURE, COOLING_OUTPUT}
 )
 """What people look back at; the rest of a meter's readings is the database's."""
+OWN_METRICS = METER_METRICS | {POWER_LO, POWER_HI, POWER_ESTIMATE, LOAD_RATIO, AIR_HEAT_HI, LIQUID_HEAT_HI, HASHRATE}
 
 _ROWS_MOST = 100_000
 _AGAIN_S = 10.0
@@ -89,9 +97,10 @@ class Gatherer:
         minute = batch.time_ns // _NS_PER_MINUTE
         device = batch.device
         is_own = device.driver == OWN_DRIVER
+        wanted = OWN_METRICS if is_own else METER_METRICS
         rows = self._rows
         for metric, value, part in batch.readings:
-            if not is_own and (part not in METER_PARTS or metric not in METER_METRICS):
+            if metric not in wanted or not (is_own or part in METER_PARTS):
                 continue
             if metric.kind is not Kind.GAUGE or not math.isfinite(value):
                 continue
