@@ -88,7 +88,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="keeld")
 def keeld() -> None:
-    r"""Watch power and cooling where bitcoin mines become AI data centers.
+    """Watch power and cooling where bitcoin mines become AI data centers.
 
     keeld polls PDUs, meters, miners, accelerators and cooling plant, stores every reading and says which rack is about
     to exceed what its power or its cooling can carry.
@@ -99,7 +99,7 @@ def keeld() -> None:
       keeld check --config FILE       is my configuration right?
       keeld poll DEVICE --config FILE what does this device answer?
       keeld run --config FILE         watch the site
-    """
+    """  # noqa: D301 - click looks for the control character itself
 
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
