@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,19 +30,19 @@ def command(config_path: Path, most: int | None, *, as_json: bool) -> None:
         print_json(found)
         return
     for alarm in found["alerts"]:
-        click.echo(f"{alarm['id']}  {alarm['severity']:<8} {alarm['state']:<9} {alarm['title']}")
+        click.echo(f"{alarm['alert_id']}  {alarm['severity']:<8} {alarm['state']:<9} {alarm['title']}")
         for line in alarm["text"].splitlines()[1:]:
             click.echo(f"    {line}")
     if not found["alerts"]:
         click.echo("no alarms")
 
 
-def _show_moves(found: dict[str, list[dict[str, str]]], *, as_json: bool) -> None:
+def _show_moves(found: dict[str, list[dict[str, Any]]], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
     for move in found["transitions"]:
-        moved = f"{move['from']} -> {move['to']}"
+        moved = f"{move['state']['from']} -> {move['state']['to']}"
         click.echo(f"{move['time']}  {moved:<20} {move['severity']:<8} {move['title']}")
     if not found["transitions"]:
         click.echo("no moves yet")

@@ -55,7 +55,7 @@ def live(site: Form, url: str, messages: Sequence[str]) -> Group:
     for name in ("id", "severity", "state", "what"):
         alarms.add_column(name)
     for alarm in site["alerts"]:
-        alarms.add_row(alarm["id"], alarm["severity"], alarm["state"], Text(alarm["title"]))
+        alarms.add_row(alarm["alert_id"], alarm["severity"], alarm["state"], Text(alarm["title"]))
     said = Text("\n".join(f"sent  {message}" for message in messages[-5:]))
     return Group(racks, alarms, said, Text(books(site)))
 
