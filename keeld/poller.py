@@ -35,7 +35,7 @@ log = structlog.get_logger()
 _MS_NS = 1_000_000
 _S_NS = 1_000_000_000
 _ALONE_REST_S = 60.0
-"""A device with a wire of its own costs only itself, so it is looked for again within a minute."""
+"""Where nobody on a wire answers, nobody is held up, so each is looked for again within a minute."""
 _SHARED_REST_S = 300.0
 _SHARED_COST = 50
 """On a shared wire a dead device may take one part in this many of the time."""
@@ -234,6 +234,9 @@ class LinkPoller:
             post.mismatch = None
         if group is not Group.FAST:
             return
+        if self._is_dark():
+            for other in self._posts:
+                other.rest = 0  # the wire is back, and perhaps everybody on it
         before, post.failures, post.rest = post.outage, 0, 0
         if post.mismatch is not None and post.device.kind not in _KEPT_ON_MISMATCH:
             post.outage, post.detail = Outage.IDENTITY, post.mismatch
@@ -259,8 +262,12 @@ class LinkPoller:
         post.rest = min(2 ** min(post.failures - 1, 16), self._rest_ticks(post.device)) - 1
         self._publish_outage(post, group)
 
+    def _is_dark(self) -> bool:
+        """Whether nobody on this wire answers."""
+        return all(post.failures for post in self._posts)
+
     def _rest_ticks(self, device: Device) -> int:
-        if len(self.devices) == 1:
+        if self._is_dark():
             return max(1, min(16, int(_ALONE_REST_S / device.interval_s)))
         rest_s = min(_SHARED_REST_S, device.timeout_s * _SHARED_COST)
         return max(1, int(rest_s / device.interval_s))

@@ -166,6 +166,20 @@ def test_a_dead_unit_costs_its_neighbours_little(monkeypatch: pytest.MonkeyPatch
     assert sum(seconds > 0.1 for seconds in late) <= 12, "and is late only while the dead one is being looked for"
 
 
+def test_whoever_answers_first_on_a_dark_wire_wakes_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(device: Device, group: Group) -> Answer:
+        if asyncio.get_running_loop().time() < 1000:
+            raise PollError(Outage.REFUSED)
+        return GOOD
+
+    units = [device(f"unit-{number}", unit=number) for number in range(1, 5)]
+    seen = watch_for(1200, units, driver(answer), monkeypatch)
+    back = {unit.id: min(at for at, batch in seen if batch.outage is None and batch.device is unit) for unit in units}
+
+    assert min(back.values()) <= 1060
+    assert max(back.values()) - min(back.values()) <= 10
+
+
 def test_a_stranger_at_the_address_is_an_outage_for_a_miner_and_kept_for_a_meter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
