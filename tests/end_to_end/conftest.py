@@ -47,6 +47,7 @@ class Site:
         source, target = directory / "site.yaml", directory / "derived.yaml"
         source.write_text(text)
         self._errors = (directory / "simulator.err").open("w+")
+        self._totals: dict[str, Any] = {}
         self._record = directory / "record.jsonl"
         files = ["--site", str(source), "--script", str(PLANT), "--write-config", str(target)]
         files += ["--record", str(self._record)]
@@ -81,10 +82,12 @@ class Site:
     def clear(self, target: str = "") -> None:
         self.tell(do="clear", target=target)
 
-    def requests(self, device: str) -> list[str]:
-        """What a device was asked, in its order; complete once the site has ended or asks have."""
+    def requests(self, device: str, what: str, *, before_ms: float) -> int:
+        """How often a device was asked that; complete once the site has ended."""
         lines = map(json.loads, self._record.read_text().splitlines())
-        return [line["what"] for line in lines if line["device"] == device]
+        return sum(
+            line["device"] == device and line["what"] == what and line["time"] * 1000 < before_ms for line in lines
+        )
 
     def errors(self) -> str:
         self._errors.seek(0)
@@ -92,12 +95,15 @@ class Site:
 
     def end(self) -> dict[str, Any]:
         """Stop it and give what it received; whatever a test did, only reads may have come."""
+        if self._totals:
+            return self._totals
         self.process.send_signal(signal.SIGTERM)
         output, _ = self.process.communicate(timeout=15)
         assert self.errors() == ""
         self._errors.close()
         totals: dict[str, Any] = json.loads(output.splitlines()[-1])
         assert totals["writes"] == 0, totals
+        self._totals = totals
         return totals
 
 

@@ -11,7 +11,7 @@ import pytest
 
 BAD = {"m1-1": "drip", "m1-2": "huge", "m1-3": "garbage", "m1-4": "reset", "m2-1": "silence", "pdu-b": "garbage"}
 GOOD = ("m1-5", "m1-6", "m2-2", "m2-3", "m2-4", "pdu-a", "meter-1", "crah-1-unit")
-_SECONDS = 12
+_SECONDS = 8
 _HEADROOM_BYTES = 15 << 20
 
 

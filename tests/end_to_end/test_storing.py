@@ -126,9 +126,13 @@ def test_everything_polled_is_found(site, start, sink, databases, wait):
     assert third.stop() == 0
     for measurement, field in MEASURED:
         witnessed = {row for row in stored(sink, field, measurement) if row[2] < third.started_ms}
-        assert len({row[2] for row in witnessed}) > 10
+        assert len({row[2] for row in witnessed}) > 5
         for found in (databases.in_influx(field, measurement), databases.in_victoria(field, measurement)):
             assert {row for row in found if row[2] < third.started_ms} == witnessed
+    site.end()
     for miner in ("m1-1", "m1-2", "m1-6"):
-        # one request a poll; a poll that the end of a process cut short gives no reading
-        assert 0 <= len(site.requests(miner)) - len(sink.times_ms(miner)) <= 4, miner
+        # one such request a poll; of those that the end of a process cut short there is no answer to store
+        asked = site.requests(miner, "stats", before_ms=third.started_ms)
+        hashrates = stored(sink, "hashrate_hashes_per_second", "miner")
+        answered = {row[2] for row in hashrates if row[:2] == (miner, "") and row[2] < third.started_ms}
+        assert 0 <= asked - len(answered) <= 2, miner
