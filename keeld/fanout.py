@@ -68,11 +68,6 @@ class Fanout:
         self.subscriptions.append(subscription)
         return subscription
 
-    def unsubscribe(self, subscription: Subscription) -> None:
-        """Remove a subscriber and wake it up for the last time."""
-        self.subscriptions.remove(subscription)
-        subscription.close()
-
     def publish(self, batch: Batch) -> None:
         """Offer a batch to every subscriber; never waits, never raises."""
         for subscription in self.subscriptions:

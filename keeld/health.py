@@ -26,7 +26,6 @@ class Health:
     late_s_max: float = 0.0
     """Largest delay of a poll's start against its due time, keeld's own fault (loop or concurrency bound)."""
     readings: int = 0
-    unmapped_keys: collections.Counter[str] = field(default_factory=collections.Counter)
     points_acknowledged: int = 0
     points_stored: collections.Counter[str] = field(default_factory=collections.Counter)
     """Points confirmed, by sink name."""
@@ -34,6 +33,7 @@ class Health:
     points_evicted: collections.Counter[str] = field(default_factory=collections.Counter)
     """Points dropped from the spool, by cause: bytes, age, disk, memory."""
     points_in_history: int = 0
+    points_dropped_from_history: int = 0
     send_failures: collections.Counter[str] = field(default_factory=collections.Counter)
     transitions: collections.Counter[str] = field(default_factory=collections.Counter)
     """Transitions by the state they lead to."""

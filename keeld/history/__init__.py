@@ -41,16 +41,6 @@ class History:
         self._writer = ThreadPoolExecutor(1, "keeld-history")
         self._reader = ThreadPoolExecutor(1, "keeld-history-read")
 
-    @property
-    def points_stored(self) -> int:
-        """Readings that are committed."""
-        return self._health.points_in_history
-
-    @property
-    def points_dropped(self) -> int:
-        """Readings that could not be kept."""
-        return self._gatherer.dropped
-
     async def run(self, subscription: Subscription) -> None:
         """Keep what the subscription brings until it is closed and drained."""
         is_open = True
@@ -101,3 +91,4 @@ class History:
             self._health.points_in_history += sum(row.count for row in due.values())
         else:
             self._gatherer.put_back(due)
+        self._health.points_dropped_from_history = self._gatherer.dropped

@@ -20,7 +20,6 @@ _NAME = re.compile(r"(\d{11})-(\d{1,7})-(\d{1,5})\.batch")
 _POINTS_BITS = 20
 _BLOCKS_BITS = 14
 POINTS_MOST = (1 << _POINTS_BITS) - 1
-BODY_BYTES_MOST = ((1 << _BLOCKS_BITS) - 1) * BLOCK_BYTES - _HEADER.size
 
 
 class DamagedError(Exception):

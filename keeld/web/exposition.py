@@ -51,11 +51,11 @@ def _counters(health: Health) -> Iterator[Metric]:
         ("readings", "readings taken", health.readings),
         ("points_acknowledged", "points safely on keeld's own disk", health.points_acknowledged),
         ("points_in_history", "points committed to local history", health.points_in_history),
+        ("points_dropped_from_history", "points history could not keep", health.points_dropped_from_history),
     ):
         yield CounterMetricFamily(f"keeld_{name}", text, value=value)
     for name, text, label, counts in (
         ("outages", "polls without readings, by reason", "reason", health.outages),
-        ("unmapped_keys", "answers' fields that keeld does not know, by driver", "driver", health.unmapped_keys),
         ("points_stored", "points confirmed by a sink", "sink", health.points_stored),
         ("points_dead", "points that a sink refused for good", "sink", health.points_dead),
         ("points_evicted", "points dropped from the spool, by cause", "cause", health.points_evicted),

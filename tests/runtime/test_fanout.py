@@ -56,12 +56,3 @@ async def test_what_is_not_wanted_takes_no_place() -> None:
 
     assert [found.time_ns for found in await subscription.take()] == [1]
     assert subscription.dropped == 0
-
-
-async def test_who_has_left_gets_nothing_more() -> None:
-    fanout = Fanout()
-    subscription = fanout.subscribe("s", 1)
-    fanout.unsubscribe(subscription)
-    fanout.publish(batch(1))
-
-    assert await subscription.take() == []

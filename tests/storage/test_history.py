@@ -40,7 +40,7 @@ def commit(minutes: Minutes, *batches: Batch, wall_minute: int = NOW_MINUTE) -> 
 
 async def stored(history: History, count: int) -> None:
     async with asyncio.timeout(5):
-        while history.points_stored < count:  # noqa: ASYNC110  # the count is a plain integer
+        while history._health.points_in_history < count:  # noqa: ASYNC110  # the count is a plain integer
             await asyncio.sleep(0.01)
 
 
@@ -161,6 +161,20 @@ def test_memory_has_a_bound_and_what_is_dropped_is_counted():
     assert len(due) <= 100_000
     assert len(due) + gatherer.dropped == 100_500
     assert min(minute for _, minute in due) > NOW_MINUTE
+
+
+async def test_what_history_lost_shows_in_keelds_own_books(path, monkeypatch):
+    monkeypatch.setattr("keeld.history.gather._ROWS_MOST", 10)
+    path.mkdir()  # nothing can be written here
+    fanout, health = Fanout(), Health()
+    history = History(path, StorageSettings(), health)
+    subscription = fanout.subscribe("history", 1000, wants)
+    for minute in range(40):
+        fanout.publish(power(minute, 1.0))
+    fanout.close()
+    await history.run(subscription)
+    await history.close()
+    assert (health.points_in_history, health.points_dropped_from_history) == (0, 30)
 
 
 def test_the_size_cap_removes_the_oldest_minutes(path):
