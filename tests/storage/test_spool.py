@@ -341,8 +341,9 @@ for number in itertools.count(first):
     os.write(1, b"A %d\\n" % number)
     if number % 7 == 0:
         parcel = spool.take("other")
-        spool.confirm("other", parcel, now_s=0.0)
+        # said before it is done: a kill in between must not look like a loss
         os.write(1, b"C %d\\n" % int(parcel.body.split()[0]))
+        spool.confirm("other", parcel, now_s=0.0)
 """
 
 
