@@ -159,6 +159,7 @@ async def test_news_pass_a_message_that_always_fails(receiver, state, health, fr
         notifier.wake()
         await until(lambda: health.notifications["hook"] == 1)
     await notifier.close()
+    assert [message.transition.alert_id for message in state.waiting("hook")] == ["a1"]
 
 
 async def test_an_outage_is_two_log_lines_and_retries_are_spaced(receiver, state, health, fresh, run, drained):

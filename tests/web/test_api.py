@@ -239,7 +239,11 @@ async def test_a_socket_left_by_a_killed_keeld_is_replaced(source):
         left.bind(str(path))
     server = Server(source)
     await server.start()
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(path))  # refused where nobody listens
     await server.stop()
+    with socket.socket(socket.AF_UNIX) as caller, pytest.raises(ConnectionRefusedError):
+        caller.connect(str(path))
 
 
 async def test_rubbish_on_the_port_is_answered_and_not_logged(server, caplog):
