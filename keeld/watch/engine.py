@@ -21,6 +21,7 @@ from keeld.model import OWN_DRIVER, Batch, Moment, RuleSettings, Site, SiteView,
 from keeld.watch.feeds import CHECK_NS
 from keeld.watch.rulebook import Rulebook
 from keeld.watch.state import SiteState, findings
+from keeld.watch.subjects import Subject
 from keeld.watch.views import site_view
 
 SLOT_NS = int(SLOT_S * SECOND_NS)
@@ -187,7 +188,12 @@ class Watch:
             if subject is None:
                 self._board.withdraw_saved(saved, now)
             else:
-                self._board.restore(saved, subject.rule, subject.levels, subject.target, now)
+                self._resume(saved, subject, now)
+        self._check_ns = now.mono_ns if self._state.feeds.suspects else None
+
+    def _resume(self, saved: RestoredAlarm, subject: Subject, now: Moment) -> None:
+        self._board.restore(saved, subject.rule, subject.levels, subject.target, now)
+        self._state.feeds.resume(saved)
 
     def reload(self, site: Site, rules: Mapping[str, RuleSettings], now: Moment) -> tuple[Transition, ...]:
         """Take a new configuration: what did not change keeps its past, what has gone is withdrawn."""
@@ -205,8 +211,8 @@ class Watch:
         self._board.withdraw(kept, now)
         for key, alarm in saved.items():
             if key in self._board.alarms:
-                subject = known[key]
-                self._board.restore(alarm, subject.rule, subject.levels, subject.target, now)
+                self._resume(alarm, known[key], now)
+        self._check_ns = now.mono_ns if self._state.feeds.suspects else None
         return self._take_moves()
 
 

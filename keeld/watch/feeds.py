@@ -2,10 +2,10 @@
 
 Theory of operation. A feed is suspected when all of its PDUs have failed two polls in a row. That alone may be a cable.
 It is believed dead when the load shows up elsewhere (the rack's other feeds rise by at least 60 % of what the silent
-one carried, within 30 s), when two or more PDUs under one breaker are silent while their network answers, or when a PDU
-that is powered otherwise measures less than half of the voltage, twice. Where every PDU under a node up the tree is
-silent, the node is what died, and one alarm says so. A suspicion is judged only after each PDU had its turn to be
-polled, so that feeds that died together are found together.
+one carried, within 30 s or two polls), when two or more PDUs under one breaker are silent while their network answers,
+or when a PDU that is powered otherwise measures less than half of the voltage, twice. Where every PDU under a node up
+the tree is silent, the node is what died, and one alarm says so. A suspicion is judged only after each PDU had its turn
+to be polled, so that feeds that died together are found together.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from collections.abc import Iterable
 from keeld.alerts.alarm import Evidence, Target
 from keeld.alerts.board import Board
 from keeld.alerts.machine import Span
+from keeld.alerts.restored import RestoredAlarm
 from keeld.alerts.rules import AI, SET_OF_STATE
 from keeld.budgets.intake import Intake
-from keeld.budgets.source import SECOND_NS
+from keeld.budgets.source import GOOD_INTERVALS, SECOND_NS
 from keeld.budgets.topology import Feed, Meter, Topology
 from keeld.metrics import FEED, VOLTAGE
-from keeld.model import Group, Moment
+from keeld.model import AlertState, Group, Moment
 from keeld.watch.rulebook import Rulebook
+from keeld.watch.silence import names
 
 NAME = "feed_dead"
 CHECK_NS = SECOND_NS
@@ -73,6 +75,19 @@ class FeedState:
         """Whether it may be dead."""
         return self.since_ns is not None or self.low_samples > 0
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether a PDU's last poll shows that it has power; before the first answer nothing does."""
+        return not self.is_suspect and any(pdu.answered_ns is not None and not pdu.outages for pdu in self.intakes)
+
+    def keep(self, before: FeedState) -> None:
+        """Take over what was known of the same feed before a reload."""
+        others = [meter.intake for meter in self.siblings]
+        if self.intakes != before.intakes or others != [meter.intake for meter in before.siblings]:
+            return
+        self.since_ns, self.low_samples, self.proof = before.since_ns, before.low_samples, before.proof
+        self.load_watts, self.base_watts = before.load_watts, before.base_watts
+
     def observe(self, intake: Intake, group: Group) -> None:
         """Note what a poll of one of its PDUs means for it."""
         if intake.outages:
@@ -93,7 +108,12 @@ class FeedState:
             return
         last_ns = min(heard)
         self.load_watts = mean_watts(self.feed.inlets, last_ns - _RISE_NS, last_ns, least=1)
-        self.base_watts = mean_watts(self.siblings, last_ns - _RISE_NS, last_ns, least=1)
+        self.base_watts = mean_watts(self.siblings, last_ns - self._rise_ns(), last_ns, least=1)
+
+    def _rise_ns(self) -> int:
+        """Give the time in which a rise elsewhere must show, and long enough for two polls there."""
+        slowest_s = max((meter.intake.device.interval_s for meter in self.siblings), default=0.0)
+        return max(_RISE_NS, int(GOOD_INTERVALS * slowest_s * SECOND_NS))
 
     def _is_voltage_low(self, intake: Intake) -> bool:
         feed_state = intake.measured(FEED)
@@ -116,7 +136,7 @@ class FeedState:
             return
         if self.load_watts < _LEAST_LOAD_WATTS:
             return
-        until_ns = min(now_ns, self.since_ns + _RISE_NS)
+        until_ns = min(now_ns, self.since_ns + self._rise_ns())
         risen = mean_watts(self.siblings, self.since_ns, until_ns, least=_SAMPLES)
         if risen is not None and risen - self.base_watts >= _RISE_RATIO * self.load_watts:
             moved_kw = (risen - self.base_watts) / 1000.0
@@ -175,6 +195,26 @@ class FeedWatch:
         for node_id in self._topology.ancestors(feed.node.id if feed.node is not None else None):
             self._below.setdefault(node_id, []).append(state)
 
+    def keep(self, before: FeedWatch) -> None:
+        """Take over what was known of feeds that are still there after a reload."""
+        for key in self.states.keys() & before.states.keys():
+            self.states[key].keep(before.states[key])
+        self.suspects |= {key for key, state in self.states.items() if state.is_suspect}
+
+    def resume(self, alarm: RestoredAlarm) -> None:
+        """Go on watching the feeds that an alarm of before a restart or reload is about.
+
+        Its proof still holds for those that stay silent: whoever answers once has disproved it.
+        """
+        if alarm.rule != NAME:
+            return
+        kept = self._below.get(alarm.target_id, []) if alarm.target_kind == "power_node" else self.states.values()
+        about = [state for state in kept if alarm.target_kind == "power_node" or state.target.id == alarm.target_id]
+        for state in about:
+            if alarm.state is not AlertState.CLEARING:
+                state.proof = state.proof or alarm.cause
+            self.suspects.add((state.rack_id, state.feed.letter))
+
     def observe(self, intake: Intake, group: Group) -> bool:
         """Take note of a poll; True when its feed is suspect."""
         state = self.by_device.get(intake.device.id)
@@ -225,7 +265,17 @@ class FeedWatch:
         )
         if not self._is_judged_here(state, target):
             return target, Evidence(spans=(_ALIVE,))
-        return target, Evidence(spans=(self._span(state, now),), cause=state.proof, detail=_last_load(state))
+        detail = self._carried(target, state)
+        return target, Evidence(spans=(self._span(state, now),), cause=state.proof, detail=detail)
+
+    def _carried(self, target: Target, state: FeedState) -> str:
+        """Say what is without this supply now, and how much it was."""
+        states = self._below[target.id] if target.kind == "power_node" else [state]
+        known = [other.load_watts for other in states if other.load_watts is not None]
+        words = [f"It carried {sum(known) / 1000.0:.1f} kW before."] if len(known) == len(states) else []
+        if target.kind == "power_node":
+            words.append(f"Without it: {names(sorted({other.target.label for other in states}))}.")
+        return " ".join(words)
 
     def _is_judged_here(self, state: FeedState, target: Target) -> bool:
         """Leave a mine's single-fed rows to their own rule; a node is judged whatever hangs on it."""
@@ -234,9 +284,9 @@ class FeedWatch:
         return SET_OF_STATE[self._topology.racks[state.rack_id].rack.state] == AI
 
     def _span(self, state: FeedState, now: Moment) -> Span | None:
-        if state.proof and state.is_settled(now.mono_ns):
+        if state.is_suspect and state.proof and state.is_settled(now.mono_ns):
             return _DEAD
-        return None if state.is_suspect else _ALIVE
+        return _ALIVE if state.is_alive else None
 
     def _dead_node(self, state: FeedState, now: Moment) -> str | None:
         """Find the highest node under which two or more feeds hang and every one of them is silent."""
@@ -281,7 +331,3 @@ def feed_target(label: str, rack_id: str, feed: Feed) -> Target:
     return Target(
         "feed", name, f"{label} feed {feed.letter.upper()}", frozenset({f"feed:{name}"}), devices | {f"rack:{rack_id}"}
     )
-
-
-def _last_load(state: FeedState) -> str:
-    return "" if state.load_watts is None else f"It carried {state.load_watts / 1000.0:.1f} kW before."

@@ -49,6 +49,7 @@ class SiteState:
             self.racks[name].keep(before.racks[name])
         for name in self.nodes.keys() & before.nodes.keys():
             self.nodes[name].keep(before.nodes[name])
+        self.feeds.keep(before.feeds)
         self.silence.keep(before.silence)
 
     def subjects(self) -> Iterator[Subject]:

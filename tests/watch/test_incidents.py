@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from keeld.errors import Outage
 from keeld.metrics import FLOW, POWER, TEMPERATURE, VOLTAGE
 from keeld.model import Device, RackBudget, Reading, Severity
@@ -45,6 +47,15 @@ def test_a_dead_feed_is_found_under_a_training_load_that_swings(kit):
     site = kit.site(pdu_interval_s=1.0)
     drive = kit.drive(site).run(1500, feed_b_of_r01_dies_at(kit, 1000, swing=True))
     assert [page.rule for page in drive.pages] == ["feed_dead"]
+
+
+@pytest.mark.parametrize("interval_s", [1.0, 20.0, 60.0])
+def test_a_dead_feed_is_found_however_often_its_pdus_are_polled(kit, interval_s):
+    site = kit.site(racks=2, miners=0, pdu_interval_s=interval_s)
+    drive = kit.drive(site).run(4000, feed_b_of_r01_dies_at(kit, 1000, 2500))
+    assert drive.notices == [("trigger", "feed_dead", "r01/b"), ("resolve", "feed_dead", "r01/b")]
+    fired_s = next(at_s for at_s, move in drive.moves if move.notice)
+    assert fired_s - 1000 < 30 + 2.5 * interval_s
 
 
 def test_a_dead_pdu_controller_is_no_dead_feed(kit):

@@ -65,6 +65,49 @@ def test_an_alarm_of_a_target_that_went_while_keeld_was_down_is_withdrawn(kit, f
     assert again.ends() == ["withdrawn"]
 
 
+def feed_a_of_r01_dead(kit, from_s, until_s):
+    def poll(device, at_s):
+        dead = from_s <= at_s < until_s
+        if device.id == "pdu-r01-a" and dead:
+            return Outage.TIMEOUT
+        return kit.pdu(20_000.0 if device.id == "pdu-r01-b" and dead else 10_000.0) if device.kind == "pdu" else None
+
+    return poll
+
+
+FEED_STATES = [
+    pytest.param(622, AlertState.PENDING, id="pending"),
+    pytest.param(700, AlertState.FIRING, id="firing"),
+    pytest.param(2420, AlertState.CLEARING, id="clearing"),
+]
+
+
+@pytest.mark.parametrize(("at_s", "state"), FEED_STATES)
+@pytest.mark.parametrize("how", ["restart", "reload"])
+def test_a_dead_feed_fires_once_and_ends_through_a_restart_or_reload(kit, at_s, state, how):
+    poll = feed_a_of_r01_dead(kit, 600, 2400)
+    drive = kit.drive(kit.site(racks=2, miners=0)).run(at_s, poll)
+    assert [alarm.state for alarm in drive.watch.snapshot() if alarm.rule == "feed_dead"] == [state]
+    if how == "reload":
+        assert drive.watch.reload(drive.site, {}, kit.at(drive.now_s)) == ()
+        again = drive.run(3000, poll)
+        notices = drive.notices
+    else:
+        again = restart(kit, drive).run(3000, poll)
+        notices = drive.notices + again.notices
+    assert notices == [("trigger", "feed_dead", "r01/a"), ("resolve", "feed_dead", "r01/a")]
+    assert again.watch.snapshot() == ()
+
+
+def test_a_feed_that_came_back_while_keeld_was_down_is_resolved_by_its_first_answers_alone(kit):
+    drive = kit.drive(kit.site(racks=2, miners=0)).run(700, feed_a_of_r01_dead(kit, 600, 800))
+    not_yet = lambda device, at_s: None if device.id == "pdu-r01-a" else kit.steady()(device, at_s)  # noqa: E731 - a poll in a line
+    again = restart(kit, drive, gap_s=600.0).run(50, not_yet)
+    assert again.notices == []
+    again.run(90, kit.steady())
+    assert again.notices == [("resolve", "feed_dead", "r01/a")]
+
+
 def test_a_reload_keeps_windows_and_alarms(kit):
     drive = kit.drive(kit.site(racks=1)).run(500, over_budget(kit))
     assert drive.notices == []
