@@ -4,7 +4,8 @@
 `PollError`      nobody acts: it is data. The poller turns it into a Batch whose `outage` is its reason.
 `DeliveryError`  keeld retries; the data waits where it is durable.
 
-Library exceptions are translated into these once, in links, sinks and notify.
+Library exceptions are translated into these once, in links, sinks and notify. An exception that is a signal inside one
+package derives from Exception, and says which package it never leaves.
 Anything else is a bug and ends the process.
 """
 

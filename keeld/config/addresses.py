@@ -17,7 +17,7 @@ _MOST_PORT = 65535
 
 
 class AddressError(Exception):
-    """An address that cannot be reached as written: what is wrong and the remedy."""
+    """An address that cannot be reached as written: what is wrong and the remedy; never leaves config."""
 
     def __init__(self, wrong: str, remedy: str) -> None:
         super().__init__(wrong)

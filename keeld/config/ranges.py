@@ -23,7 +23,10 @@ Leaf = tuple[str | int, ...]
 
 
 class RangeError(Exception):
-    """A range that cannot be expanded: what is wrong, the remedy, and the path of the text in its entry."""
+    """A range that cannot be expanded: what is wrong, the remedy, and the path of the text in its entry.
+
+    Never leaves config.
+    """
 
     def __init__(self, wrong: str, remedy: str, path: Leaf = ()) -> None:
         super().__init__(wrong)

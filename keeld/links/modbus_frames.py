@@ -34,7 +34,7 @@ _MOST_STRAYS = 16
 
 
 class AnswerError(Exception):
-    """The bytes that came are no answer to what was asked."""
+    """The bytes that came are no answer to what was asked; never leaves links."""
 
 
 class ReadRequest(ModbusPDU):

@@ -21,7 +21,7 @@ _EXACT = 1 << 53
 
 
 class Wrong(Exception):  # noqa: N818 - a finding on its way to the collector, not a failure
-    """One value is wrong; `key` is where in its section."""
+    """One value is wrong; `key` is where in its section. Never leaves profiles."""
 
     def __init__(self, key: str, wrong: str, remedy: str = "") -> None:
         super().__init__(wrong)

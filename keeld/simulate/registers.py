@@ -27,7 +27,7 @@ _FLOATS = {Type.F32: ">f", Type.F64: ">d"}
 
 
 class Refused(Exception):  # noqa: N818  an answer of the protocol, not a fault of the program
-    """The Modbus exception that a read is answered with."""
+    """The Modbus exception that a read is answered with; never leaves simulate."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"exception {code}")

@@ -23,7 +23,7 @@ POINTS_MOST = (1 << _POINTS_BITS) - 1
 
 
 class DamagedError(Exception):
-    """The bytes are no parcel, or not all of one; never leaves this package."""
+    """The bytes are no parcel, or not all of one; never leaves spool."""
 
 
 class Lane(enum.Enum):

@@ -43,7 +43,7 @@ _SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class BadQueryError(Exception):
-    """A query that cannot be answered; says why and what to write."""
+    """A query that cannot be answered; says why and what to write. Never leaves web."""
 
 
 class Routes:

@@ -15,7 +15,10 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Fatal(Exception):  # noqa: N818 - it reads as a state, and never leaves the worker as an exception
-    """The worker cannot go on; `outage` and `detail` are its last words and `exit_code` its exit code."""
+    """The worker cannot go on; `outage` and `detail` are its last words and `exit_code` its exit code.
+
+    Never leaves workers.
+    """
 
     def __init__(self, outage: Outage, detail: str, exit_code: int) -> None:
         super().__init__(detail)

@@ -42,7 +42,7 @@ Values = dict[str, Any]
 
 
 class GpuFailed(Exception):  # noqa: N818 - it reads as a state
-    """The driver said that this GPU cannot be used; `code` is NVML's."""
+    """The driver said that this GPU cannot be used; `code` is NVML's. Never leaves workers."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
