@@ -10,6 +10,9 @@ is still published at every tick, because silence must not look like health:
     failures in a row   1   2   3   4 …
     ticks to the next   1   2   4   8 …  at most `_rest_ticks`
 
+and each a little less by a draw of its own. A unit that only failed because the gateway was still busy with a dead one
+would else come back to the wire with it, and fail again, for ever.
+
 Devices in doubt pass through a gate of their own: a thousand dead miners waiting for their timeouts cannot hold up the
 live ones.
 """
@@ -259,7 +262,8 @@ class LinkPoller:
         if before is None:
             self._outages.note(post, before)
         post.failures += 1
-        post.rest = min(2 ** min(post.failures - 1, 16), self._rest_ticks(post.device)) - 1
+        longest = min(2 ** min(post.failures - 1, 16), self._rest_ticks(post.device))
+        post.rest = longest - 1 - ticker.phase_ns(f"{post.failures} {post.device.id}", longest // 2 + 1)
         self._publish_outage(post, group)
 
     def _is_dark(self) -> bool:

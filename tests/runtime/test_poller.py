@@ -56,12 +56,18 @@ GOOD = Answer((Reading(POWER, 1000.0),))
 
 
 def watch_for(
-    seconds: float, devices: list[Device], used: Driver, monkeypatch: pytest.MonkeyPatch, health: Health | None = None
+    seconds: float,
+    devices: list[Device],
+    used: Driver,
+    monkeypatch: pytest.MonkeyPatch,
+    health: Health | None = None,
+    *,
+    phase_ns: Callable[[str, int], int] = lambda _key, _interval_ns: 0,
 ) -> list[tuple[float, Batch]]:
     """Run one link for some simulated seconds; give each batch with the second it came at."""
     loop = async_solipsism.EventLoop()
     monkeypatch.setattr(poller.time, "monotonic_ns", lambda: int(loop.time() * 1e9))
-    monkeypatch.setattr(poller.ticker, "phase_ns", lambda key, interval_ns: 0)
+    monkeypatch.setattr(poller.ticker, "phase_ns", phase_ns)
     seen: list[tuple[float, Batch]] = []
 
     async def run() -> None:
@@ -164,6 +170,35 @@ def test_a_dead_unit_costs_its_neighbours_little(monkeypatch: pytest.MonkeyPatch
 
     assert len(late) >= 199, "the neighbour misses no tick"
     assert sum(seconds > 0.1 for seconds in late) <= 12, "and is late only while the dead one is being looked for"
+
+
+def test_a_unit_is_not_lost_for_ever_with_the_dead_ones_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway still waits for the dead unit when the next one is asked, which is then late through no fault."""
+    real, busy_until = poller.ticker.phase_ns, 0.0
+
+    async def answer(device: Device, group: Group) -> Answer:
+        nonlocal busy_until
+        loop = asyncio.get_running_loop()
+        if device.id.startswith("dead"):
+            busy_until = loop.time() + 5.0
+        if loop.time() < busy_until:
+            await asyncio.sleep(1e6)
+        return GOOD
+
+    units = [device(name, timeout_s=3.0) for name in ("first", "dead-1", "dead-2", "next", "last")]
+    seen = watch_for(
+        2000,
+        units,
+        driver(answer),
+        monkeypatch,
+        phase_ns=lambda key, most: 0 if most > 1000 else real(key, most),  # all due at once, in this order
+    )
+    good = {unit.id: sum(batch.device is unit and batch.outage is None for _, batch in seen) for unit in units}
+
+    assert good["first"] >= 195
+    assert good["next"] >= 140
+    assert good["last"] >= 140
+    assert good["dead-1"] == good["dead-2"] == 0
 
 
 def test_whoever_answers_first_on_a_dark_wire_wakes_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
