@@ -6,7 +6,8 @@ lets an answer be taken for another one's.
 
     asked, no connection      connect, unless the last failure was a moment ago: then fail at once with its reason
     peer hung up while idle   connect again, silently
-    peer hung up, asked       ask once more on a new connection, if this one had served before
+    peer hung up, asked       ask once more on a new connection, if this one had served before;
+                              some gateways hang up on a unit that is dead, so only several in a row make keeld wait
     no answer in time         stay: a late answer carries a transaction id that nobody waits for;
                               after two in a row, or in the middle of an answer, or without ids to check: hang up
     an answer that is wrong   hang up: what follows it cannot be told apart any more
@@ -34,6 +35,7 @@ _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 30.0
 _BUSY_WAITS_S = (0.1, 0.25, 0.5)
 _SILENCES_TO_HANG_UP = 2
+_HANG_UPS_FORGIVEN = 3
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 _UNACKNOWLEDGED_MS = 30_000
 
@@ -84,6 +86,8 @@ class ModbusLink:
         self._lock = asyncio.Lock()
         self._connection: _Connection | None = None
         self._failures = 0
+        self._hang_ups = 0
+        """Since the last answer."""
         self._reason = (Outage.UNREACHABLE, "")
         """Why there is no connection, told again while backing off."""
         self._retry_s = 0.0
@@ -131,13 +135,20 @@ class ModbusLink:
             return await self._exchange(connection, request, terms)
         except _HungUpError:
             if not had_served:
-                raise self._back_off(Outage.UNREACHABLE, "the device hung up") from None
+                raise self._hung_up("the device hung up") from None
         # An idle connection that the peer has closed shows only when it is used; a read may be asked again.
         connection = await self._connected(terms)
         try:
             return await self._exchange(connection, request, terms)
         except _HungUpError:
-            raise self._back_off(Outage.UNREACHABLE, "the device hung up twice") from None
+            raise self._hung_up("the device hung up twice") from None
+
+    def _hung_up(self, detail: str) -> PollError:
+        """Give the error to raise. A few hang-ups may be one unit's doing, and its neighbours are asked next."""
+        self._hang_ups += 1
+        if self._hang_ups > _HANG_UPS_FORGIVEN:
+            return self._back_off(Outage.UNREACHABLE, detail)
+        return PollError(Outage.UNREACHABLE, detail)
 
     async def _exchange(self, connection: _Connection, request: ReadRequest, terms: Terms) -> RawAnswer:
         loop = asyncio.get_running_loop()
@@ -151,7 +162,7 @@ class ModbusLink:
             raise PollError(Outage.TIMEOUT, f"no answer within {self.response_timeout_s:g} s") from None
         finally:
             self._quiet_until_s = loop.time() + terms.request_gap_s
-        self._failures = 0
+        self._failures = self._hang_ups = 0
         return answer
 
     async def _connected(self, terms: Terms) -> _Connection:

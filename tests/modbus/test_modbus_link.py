@@ -422,7 +422,24 @@ async def test_a_device_that_hangs_up_on_everybody_is_not_stormed(fake, link):
     while asyncio.get_running_loop().time() - started < 0.5:
         assert await outage_of(link) is Outage.UNREACHABLE
         await asyncio.sleep(0.005)
-    assert fake.connections <= 6  # 0.05 s, then twice as long each time
+    assert fake.connections <= 9  # three at once, then after 0.05 s, then twice as long each time
+
+
+async def test_a_gateway_that_hangs_up_on_dead_units_still_serves_the_others(fake, link):
+    dead = {2, 3, 4}
+
+    async def hang_up(request, wire):
+        if request.unit in dead:
+            wire.hang_up()
+        return request.unit in dead
+
+    fake.hold(0, [500], unit=5)
+    fake.script = hang_up
+    for _ in range(5):
+        assert await values(link) == [100, 101, 102, 103]
+        for unit in sorted(dead):
+            assert await outage_of(link, unit=unit) is Outage.UNREACHABLE
+        assert await link.read(5, 3, 0, 1) == (500).to_bytes(2, "big")
 
 
 async def test_a_device_with_one_client_at_a_time_is_read_when_it_is_free(fake, link):
