@@ -171,11 +171,10 @@ class PowerNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoolingNode:
-    """A zone's air units or a liquid loop, by the capacity of each unit."""
+    """A zone's air units or a liquid loop (`kind` air or liquid), by the capacity of each unit."""
 
     id: str
     kind: str
-    """air or liquid."""
     label: str = ""
     units_watts: tuple[float, ...] = ()
     redundancy: str = "N"
@@ -215,7 +214,7 @@ class Rack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Everything the configuration says about the place itself."""
+    """Everything the configuration says about the place itself; `network` is its switches and their addresses."""
 
     name: str
     timezone: str = "UTC"
@@ -225,7 +224,6 @@ class Site:
     racks: Mapping[str, Rack] = field(default_factory=lambda: MappingProxyType({}))
     devices: Mapping[str, Device] = field(default_factory=lambda: MappingProxyType({}))
     network: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Switches and gateways by id, with their address."""
 
 
 class AlertState(enum.StrEnum):

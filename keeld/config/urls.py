@@ -9,7 +9,10 @@ from keeld.text import clean
 
 
 class UrlError(Exception):
-    """A URL that cannot be used: what is wrong, without repeating what may be secret, and the remedy; never leaves config."""
+    """A URL that cannot be used: what is wrong, without repeating what may be secret, and the remedy.
+
+    Never leaves config.
+    """
 
     def __init__(self, wrong: str, remedy: str) -> None:
         super().__init__(wrong)
