@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from keeld.budgets.electrical import volt_amperes
 from keeld.model import CoolingNode, PowerNode
 
 BEYOND_ANY_SITE_WATTS = 1e9
@@ -12,8 +13,6 @@ BEYOND_ANY_SITE_WATTS = 1e9
 
 _REFERENCE_CELSIUS = {"thermal_40c": 40.0, "thermal_30c": 30.0}
 _BIMETAL_RISE_KELVIN = 60.0  # a breaker at its rating heats its bimetal by about this; makers' tables agree within 3 %
-_THREE = 3
-_SQRT3 = math.sqrt(3.0)
 _PER_KILO = 1000.0
 
 
@@ -43,7 +42,7 @@ def watts_of(node: PowerNode, amperes: float) -> float | None:
     """Active power of a current on every phase at a power factor of 1; None without a voltage."""
     if node.voltage_volts is None:
         return None
-    return amperes * node.voltage_volts * (_SQRT3 if node.phases == _THREE else 1.0)
+    return volt_amperes(amperes, node.voltage_volts, node.phases)
 
 
 def ceiling_watts(node_id: str | None, power: Mapping[str, PowerNode]) -> float:
