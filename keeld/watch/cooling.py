@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keeld.budgets.intake import Intake
 from keeld.budgets.interval import published, total
@@ -12,6 +12,7 @@ from keeld.budgets.topology import Topology
 from keeld.metrics import UNIT_STATE
 from keeld.model import CoolingNode, Interval
 from keeld.watch.racks import RackState
+from keeld.watch.rulebook import Windows
 
 _FAULT = 3.0
 
@@ -26,6 +27,7 @@ class CoolingState:
     capacity_watts: float | None
     is_short: bool = False
     """Whether a unit is down, so that what redundancy there was is used up."""
+    windows: Windows = field(default_factory=lambda: Windows((), default_s=300.0))
 
     def heat(self) -> Interval:
         """Sum the heat of its racks."""
@@ -41,8 +43,12 @@ class CoolingState:
             structural=[name for part in parts for name in part.structural],
         )
 
-    def see(self, look: Look) -> None:
-        """Find out whether a unit is down."""
+    def close(self, look: Look, *, missed: int) -> None:
+        """Close a slot: note the heat, and find out whether a unit is down."""
+        for _ in range(missed):
+            self.windows.push(0.0, None, sum(state.plan.ceiling_watts for state in self.racks))
+        heat = self.heat()
+        self.windows.push(heat.lo, heat.best, heat.hi)
         self.is_short = any(_is_faulty(unit, look) for unit in self.units)
 
 

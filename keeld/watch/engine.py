@@ -153,9 +153,13 @@ class Watch:
         return None
 
     def _publish_first(self, now: Moment) -> Iterator[int]:
-        yield from self._state.walk(Look(now.mono_ns))
+        yield from self._state.walk(self._look(now))
         yield from self._state.publish_all(now, self._batches)
         self._has_published = True
+
+    def _look(self, now: Moment) -> Look:
+        """Look at this instant; before the first slot has closed at all of it, as one sample of a swing is no load."""
+        return Look(now.mono_ns, None if self._slot else self._slot)
 
     def _publish_moved(self, now: Moment) -> None:
         """Give fresh values of what an alarm moved about, beside those of every slot."""
@@ -165,7 +169,7 @@ class Watch:
 
     def view(self, now: Moment) -> SiteView:
         """Give the site as it stands."""
-        self._state.see(Look(now.mono_ns))
+        self._state.see(self._look(now))
         return site_view(self._state, self._board, now)
 
     @property

@@ -134,9 +134,7 @@ def _judge(
 
 def _what(name: str, windows: Windows) -> str:
     quantity = "power" if name == "rack_density_power" else "heat left to the air"
-    span_s = windows.shortest_s
-    span = f"{span_s / 60:g}-min" if span_s >= 60 else f"{span_s:g}-s"  # noqa: PLR2004 - a minute
-    return f"{quantity}, {span} mean"
+    return f"{quantity}, {windows.span_words} mean"
 
 
 def _detail(state: RackState, name: str, interval: Interval, mean: Mean) -> str:

@@ -62,6 +62,18 @@ class Windows:
         """Give the mean over a span; the shortest one by default."""
         return self._windows[window_s or self.shortest_s].mean()
 
+    @property
+    def span_words(self) -> str:
+        """Name the shortest span: `5-min`."""
+        span_s = self.shortest_s
+        return f"{span_s / 60:g}-min" if span_s >= 60 else f"{span_s:g}-s"  # noqa: PLR2004 - a minute
+
+    @property
+    def seen_s(self) -> float:
+        """How much of the shortest span keeld has lived through."""
+        mean = self.mean()
+        return 0.0 if mean is None else mean.fill * self.shortest_s
+
     def span(self, level: Level, limit: float) -> Span | None:
         """Give a level's value as a ratio of its limit; None before the first slot."""
         mean = self.mean(level.window_s)

@@ -49,6 +49,8 @@ class SiteState:
             self.racks[name].keep(before.racks[name])
         for name in self.nodes.keys() & before.nodes.keys():
             self.nodes[name].keep(before.nodes[name])
+        for name in self.cooling.keys() & before.cooling.keys():
+            self.cooling[name].windows.keep(before.cooling[name].windows)
         self.feeds.keep(before.feeds)
         self.silence.keep(before.silence)
 
@@ -103,7 +105,7 @@ class SiteState:
             yield 12
         self._bound_racks(look)
         for zone in self.cooling.values():
-            zone.see(look)
+            zone.close(look, missed=missed)
         yield from self.silence.judge(self.rules, board, now)
         for rack in self.racks.values():
             self._note_facts(rack, look)

@@ -20,6 +20,7 @@ from keeld.watch.state import SiteState
 
 LOWEST_POWER_FACTOR = 0.9
 """Of IT loads with corrected supplies; used only where nothing measures apparent power."""
+_LEAST_SEEN_S = 30.0
 _WORST = (Verdict.OVER, Verdict.CANT_TELL, Verdict.OK)
 
 
@@ -40,8 +41,8 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
 def _node_view(state: NodeState) -> NodeView:
     node, draw = state.plan.node, state.known_draw
     judgements = [
-        judgement("power_node", node.id, constraint, unit, limit, base, windowed(windows, live), live)
-        for constraint, unit, limit, base, windows, live in _node_limits(state)
+        judgement("power_node", node.id, constraint, unit, limit, base, value, live, too_short=seen(windows))
+        for constraint, unit, limit, base, windows, value, live in _node_limits(state)
     ]
     return NodeView(
         kind="power_node",
@@ -53,7 +54,7 @@ def _node_view(state: NodeState) -> NodeView:
     )
 
 
-def _node_limits(state: NodeState) -> Iterator[tuple[str, str, float, str, Windows, Interval]]:
+def _node_limits(state: NodeState) -> Iterator[tuple[str, str, float, str, Windows, Interval, Interval]]:
     """List a power node's limits with what each is judged on; lines that nothing measures are left out."""
     node, draw = state.plan.node, state.known_draw
     if state.rating_amperes is not None:
@@ -61,13 +62,18 @@ def _node_limits(state: NodeState) -> Iterator[tuple[str, str, float, str, Windo
             if value is not None:
                 live = published(value, coverage=1.0 if value.rank <= HELD else 0.0, lost=draw.lost)
                 name = f"current/{phase}" if phase else "current"
-                yield name, "A", state.rating_amperes, breaker_base(node), state.continuous[phase], live
+                windows = state.continuous[phase]
+                yield name, "A", state.rating_amperes, breaker_base(node), windows, windowed(windows, live), live
     if node.limit_watts is not None:
-        yield "power", "W", node.limit_watts, "limit", state.power, draw
+        yield "power", "W", node.limit_watts, "limit", state.power, windowed(state.power, draw), draw
     if node.limit_volt_amperes is not None:
-        # apparent power is at least the active power, and at most that over the lowest factor that is usual
-        apparent = replace(draw, hi=draw.hi / LOWEST_POWER_FACTOR)
-        yield "apparent_power", "VA", node.limit_volt_amperes, "rating", Windows((), default_s=10.0), apparent
+        mean = _apparent(windowed(state.power, draw))
+        yield "apparent_power", "VA", node.limit_volt_amperes, "rating", state.power, mean, _apparent(draw)
+
+
+def _apparent(draw: Interval) -> Interval:
+    """Bound apparent power: at least the active power, and at most that over the lowest factor that is usual."""
+    return replace(draw, hi=draw.hi / LOWEST_POWER_FACTOR)
 
 
 def _cooling_view(state: CoolingState) -> NodeView:
@@ -75,7 +81,10 @@ def _cooling_view(state: CoolingState) -> NodeView:
     judgements: tuple[Judgement, ...] = ()
     if state.capacity_watts:
         base = f"{node.redundancy} capacity"
-        judgements = (judgement("cooling_node", node.id, node.kind, "W", state.capacity_watts, base, heat, heat),)
+        value, limit = windowed(state.windows, heat), state.capacity_watts
+        judgements = (
+            judgement("cooling_node", node.id, node.kind, "W", limit, base, value, heat, too_short=seen(state.windows)),
+        )
     return NodeView(
         kind="cooling_node", id=node.id, label=node.label, draw=heat, verdict=worst(judgements), judgements=judgements
     )
@@ -84,7 +93,17 @@ def _cooling_view(state: CoolingState) -> NodeView:
 def _rack_view(state: RackState) -> RackView:
     budget = state.plan.rack.budget
     judgements = tuple(
-        judgement("rack", state.plan.rack.id, constraint, "W", limit, "budget", windowed(windows, live), live)
+        judgement(
+            "rack",
+            state.plan.rack.id,
+            constraint,
+            "W",
+            limit,
+            "budget",
+            windowed(windows, live),
+            live,
+            too_short=seen(windows),
+        )
         for constraint, limit, windows, live in (
             ("power", budget.power_watts, state.power, state.draw.total),
             ("air", budget.air_watts, state.air, state.heat.air),
@@ -113,11 +132,26 @@ def windowed(windows: Windows, live: Interval) -> Interval:
     )
 
 
+def seen(windows: Windows) -> str:
+    """Say how little of a window there is while that is too little to call a limit exceeded; empty once it is enough.
+
+    One sample of a load that swings is not a mean.
+    """
+    if windows.seen_s >= min(_LEAST_SEEN_S, windows.shortest_s):
+        return ""
+    return f"only {windows.seen_s:.0f} s of its {windows.span_words} mean seen yet"
+
+
 def judgement(
-    kind: str, name: str, constraint: str, unit: str, limit: float, base: str, value: Interval, live: Interval
+    kind: str, name: str, constraint: str, unit: str, limit: float, base: str, value: Interval, live: Interval,
+    *, too_short: str,
 ) -> Judgement:  # fmt: skip
     """Judge a mean against its limit; a live value that has lost its sources makes an OK doubtful at once."""
     word = verdict(value.lo, value.hi, limit)
+    if word is Verdict.OVER and too_short:
+        word = Verdict.CANT_TELL
+    else:
+        too_short = ""
     if word is Verdict.OK and live.quality in (Quality.ESTIMATED, Quality.UNKNOWN):
         word = verdict(min(live.lo, limit), live.hi, limit)
     return Judgement(
@@ -129,8 +163,8 @@ def judgement(
         base=base,
         value=value,
         verdict=word,
-        why=why(live) if word is Verdict.CANT_TELL else "",
-        structural=word is Verdict.CANT_TELL and not live.lost and bool(live.structural),
+        why=too_short or (why(live) if word is Verdict.CANT_TELL else ""),
+        structural=word is Verdict.CANT_TELL and not too_short and not live.lost and bool(live.structural),
     )
 
 

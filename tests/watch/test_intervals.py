@@ -53,7 +53,8 @@ def after(kit, site, answers, *, wait_s=0.0):
 def test_golden_missing_data(kit, fresh_kw, lo_kw, hi_kw, verdict):
     loads = [load(f"d{n}", 45_000.0) for n in range(len(fresh_kw))]
     site = rack_site(*loads, load("gone", 14_300.0))
-    view = after(kit, site, {f"d{n}": (Reading(POWER, kw * 1000),) for n, kw in enumerate(fresh_kw)})
+    answers = {f"d{n}": (Reading(POWER, kw * 1000),) for n, kw in enumerate(fresh_kw)}
+    view = after(kit, site, answers, wait_s=45.0)  # long enough to be called a mean
     assert view.draw.lo == pytest.approx(lo_kw * 1000)
     assert view.draw.hi == pytest.approx(hi_kw * 1000)
     assert view.verdict is verdict

@@ -59,10 +59,37 @@ def test_a_rack_in_order(kit):
 
 def test_a_fresh_start_shows_what_it_sees_and_not_ignorance(kit):
     over = lambda device, at_s: kit.pdu(18_000.0) if device.kind == "pdu" else None  # noqa: E731 - a poll in a line
-    _, view = view_after(kit, kit.site(racks=1, miners=0), over, span_s=25)
+    _, view = view_after(kit, kit.site(racks=1, miners=0), over, span_s=55)
     assert view.racks[0].verdict is Verdict.OVER
     _, view = view_after(kit, kit.site(racks=1, miners=0), kit.steady(), span_s=25)
     assert view.racks[0].verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("span_s", [1.5, 9.0, 15.0, 29.0])
+def test_a_start_calls_nothing_over_on_a_few_samples_of_a_swing(kit, span_s):
+    def swing(device, at_s):
+        return kit.pdu(17_500.0 if at_s % 2 < 1 else 9_000.0) if device.kind == "pdu" else None
+
+    site = kit.site(racks=6, miners=0, pdu_interval_s=1.0, budget=RackBudget(power_watts=30_000.0))
+    site = dataclasses.replace(site, cooling={"crah": CoolingNode(id="crah", kind="air", units_watts=(170e3,))})
+    site.power["ups-a"] = dataclasses.replace(site.power["ups-a"], limit_volt_amperes=95e3)
+    _, view = view_after(kit, site, swing, span_s=span_s)
+    judged = [item for part in (*view.racks, *view.nodes) for item in part.judgements]
+    assert {item.unit for item in judged} == {"A", "VA", "W"}
+    assert Verdict.OVER not in {item.verdict for item in judged}
+    doubted = [item for item in judged if item.value.lo > item.limit]
+    assert all(item.why.startswith("only ") and item.why.endswith(" seen yet") for item in doubted)
+    assert not any(item.structural for item in doubted)
+
+
+def test_the_first_seconds_are_shown_as_their_mean(kit):
+    site = kit.site(racks=1, miners=0, pdu_interval_s=1.0)
+    watch = Watch(site, {}, now=kit.at(1))
+    for second in range(2, 8):
+        for pdu in (device for device in site.devices.values() if device.kind == "pdu"):
+            now = kit.at(second)
+            watch.feed(Batch(pdu, now.wall_ns, now.mono_ns, kit.pdu(10_000.0 + 5_000.0 * (second % 2))), now)
+    assert watch.view(kit.at(7)).racks[0].draw.best == 25_000.0
 
 
 def test_lost_meters_make_a_rack_doubtful_at_once_and_say_why(kit):
