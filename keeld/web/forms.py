@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from keeld.live import Latest
+from keeld.live import Latest, Packed
 from keeld.model import (
     Alarm,
     Batch,
@@ -201,7 +201,7 @@ def device_summary(latest: Latest, now_mono_ns: int) -> Form:
     }
 
 
-def batch_form(batch: Batch) -> Form:
+def batch_form(batch: Batch | Packed) -> Form:
     """Give a batch in the form that every output of keeld shares."""
     form: Form = {"time": rfc3339(batch.time_ns), "device": batch.device.id}
     if batch.readings or batch.outage is None:

@@ -20,7 +20,8 @@ def test_the_last_readings_stay_beside_a_later_outage() -> None:
 
     latest = live.latest["d"]
     assert latest.is_out
-    assert latest.batches[Group.FAST] is GOOD
+    assert latest.batches[Group.FAST].readings == GOOD.readings
+    assert latest.batches[Group.FAST].mono_ns == GOOD.mono_ns
     live.record(dataclasses.replace(GOOD, mono_ns=30))
     assert not live.latest["d"].is_out
 
@@ -52,3 +53,14 @@ def test_a_device_that_was_changed_starts_anew() -> None:
 
     live.replace([dataclasses.replace(DEVICE, address="b")])
     assert live.latest["d"].batches == {}
+
+
+def test_devices_of_a_kind_share_what_their_numbers_are() -> None:
+    other = dataclasses.replace(DEVICE, id="e")
+    live = Live([DEVICE, other])
+    live.record(GOOD)
+    live.record(dataclasses.replace(GOOD, device=other, readings=(Reading(POWER, 7.0),)))
+
+    first, second = (live.latest[name].batches[Group.FAST] for name in ("d", "e"))
+    assert first.columns is second.columns
+    assert (first.readings, second.readings) == ((Reading(POWER, 5.0),), (Reading(POWER, 7.0),))

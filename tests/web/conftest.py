@@ -12,14 +12,13 @@ import pytest
 
 from keeld.errors import ConfigError, Outage, Problem
 from keeld.health import Health
-from keeld.live import Latest
+from keeld.live import Latest, Live
 from keeld.metrics import CURRENT, POWER, Metric
 from keeld.model import (
     Alarm,
     AlertState,
     Batch,
     Device,
-    Group,
     Interval,
     Judgement,
     NodeView,
@@ -146,7 +145,8 @@ class FakeSource:
         self.health.outages[Outage.TIMEOUT] = 7
         self.health.points_stored["influx"] = 4567
         self.health.points_acknowledged = 4600
-        self.latest = {name: Latest(device) for name, device in devices.items()}
+        self._live = Live(devices.values())
+        self.latest = self._live.latest
         self.stuck: list[str] = []
         self.waiting: list[str] = []
         self.reloads = 0
@@ -159,10 +159,10 @@ class FakeSource:
         now, wall = time.monotonic_ns(), 1_795_402_380_123_000_000
         good = (Reading(POWER, 16_900.0), Reading(CURRENT, 27.8, "L2"))
         well, ill, _ = devices.values()
-        self.latest[well.id].batches[Group.FAST] = Batch(well, wall, now - 2_000_000_000, good, interval_s=1.0)
+        self._live.record(Batch(well, wall, now - 2_000_000_000, good, interval_s=1.0))
         self.latest[well.id].info["model"] = HOSTILE
-        self.latest[ill.id].batches[Group.FAST] = Batch(ill, wall, now - 95_000_000_000, good)
-        self.latest[ill.id].outage = Batch(ill, wall, now, outage=Outage.TIMEOUT, detail="no answer in 3 s")
+        self._live.record(Batch(ill, wall, now - 95_000_000_000, good))
+        self._live.record(Batch(ill, wall, now, outage=Outage.TIMEOUT, detail="no answer in 3 s"))
 
     def site_view(self) -> SiteView:
         node = NodeView(
