@@ -26,6 +26,7 @@ from keeld.config.report import Report
 from keeld.config.schema import json_schema
 from keeld.config.secrets import read_secrets
 from keeld.config.service_checks import check_services
+from keeld.config.unbuilt import note_unbuilt
 from keeld.errors import ConfigError, Problem
 from keeld.model import Device
 from keeld.settings import Settings
@@ -87,6 +88,7 @@ def _read(path: Path, known: Known, report: Report, *, credentials_required: boo
     addresses = check_devices(drafted, known, report)
     devices = _with_kinds(build_devices(drafted, addresses, path.parent), drafted, known=known, report=report)
     check_placement(drafted, {name: device.kind for name, device in devices.items()}, report)
+    note_unbuilt(drafted, report)
     secrets = read_secrets(drafted, path.parent, report, credentials_required=credentials_required)
     return None if report.problems else build_settings(drafted, devices, secrets, path)
 

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from keeld.config.unbuilt import CHANNELS_BUILT
+from keeld.notify import outbox
+
 Lines = Callable[..., list[str]]
 
 WARNINGS = [
@@ -25,7 +28,15 @@ WARNINGS = [
     ("devices:\n", "http: {listen: '0.0.0.0:80'}\ndevices:\n", "the page is open to the network, without a login;"),
     ("devices:\n", "poll: {interval: 1s, timeout: 2s}\ndevices:\n", "timeout is longer than interval:"),
     ("devices:\n", "notify: [{kind: slack, url_file: hook}]\ndevices:\n", "secret 'hook' is not here, and there is no"),
+    ("devices:\n", "mqtt: {url: 'mqtt://b'}\ndevices:\n", "k.yaml:10:1: mqtt is not used yet:"),
+    ("devices:\n", "notify: [{kind: slack, url_file: hook}]\ndevices:\n", "channels of kind slack are not built yet:"),
+    ("devices:\n", "devices:\n  - {name: g, driver: agent, rack: r1}\n", "k.yaml:11:23: readings of agents are not"),
+    ("feed: a}", "feed: a, username: u, password_file: p}", "no driver logs in yet: the login of 'p1' is not used;"),
 ]  # fmt: skip
+
+
+def test_channels_built_are_those_that_send() -> None:
+    assert set(outbox.BUILT) == CHANNELS_BUILT
 
 
 @pytest.mark.parametrize(("right", "odd", "line"), WARNINGS, ids=[warning[1][:40] for warning in WARNINGS])
@@ -41,7 +52,7 @@ def test_sound_site_has_no_warning(site: str, warnings_of: Lines) -> None:
 
 def test_node_that_does_not_survive_a_feed(site: str, warnings_of: Lines) -> None:
     node = "  - {name: g, driver: agent, rack: r1, cords: {a: {psus: 4}, b: {psus: 2}}, psus_needed: 4}\n"
-    (line,) = warnings_of(site + node)
+    _of_agents, line = warnings_of(site + node)
     assert "'g' does not survive feed a: 2 of 6 supplies remain and it needs 4" in line
 
 
