@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ def load(name: str) -> Profile:
         raise ConfigError(
             [Problem(clean(name, 200), "there is no profile at this path", "check `profile:` of the device")]
         ) from None
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device read without an end
+        raise ConfigError([Problem(clean(name, 200), "this is no file", "check `profile:` of the device")])
     return _read(path.stem, path, (status.st_mtime_ns, status.st_size))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -21,6 +20,8 @@ from keeld.profiles.meaning import (
     Wrong,
     check_bits,
     check_number,
+    check_proof,
+    check_strides,
     metric_named,
     scale_of,
     sentinels_of,
@@ -111,6 +112,7 @@ class _Builder:
     def profile(self) -> Profile:
         """Build it; raise ConfigError when anything was wrong."""
         section = self._section
+        self._check_size()
         limits = self._limits()
         points = tuple(self._points(section.points, ("points",)))
         repeats = list(self._repeats())
@@ -136,6 +138,15 @@ class _Builder:
             raise ConfigError(self._problems)
         return profile
 
+    def _check_size(self) -> None:
+        """Before anything is laid out: a few lines of repeats can ask for millions of points."""
+        section = self._section
+        total = len(section.points) + sum(_number_of(repeat) * len(repeat.points) for repeat in section.repeats)
+        if total > _MAX_POINTS:
+            where: Where = ("repeats",) if section.repeats else ("points",)
+            self._say(where, f"{total} points are more than {_MAX_POINTS}", "split the device by unit")
+            raise ConfigError(self._problems)
+
     def _limits(self) -> Limits:
         limits = self._section.limits
         readable: dict[int, tuple[tuple[int, int], ...]] = {}
@@ -159,10 +170,15 @@ class _Builder:
             if (repeat.count is None) is (register is None):
                 self._say(where, "a repeat needs either `count` or `count_register`", "write one of them")
                 continue
-            number = register.most if register else repeat.count or 0
+            number = _number_of(repeat)
             if repeat.unit_map is not None and len(repeat.unit_map) < number:
                 wrong = f"`unit_map` names {len(repeat.unit_map)} units for {number} repeats"
                 self._say((*where, "unit_map"), wrong, "name a unit for each")
+                continue
+            try:
+                check_strides(repeat, number)
+            except Wrong as error:
+                self._say((*where, error.key), error.wrong, error.remedy)
                 continue
             rows = tuple(tuple(self._repeated(repeat, where, step)) for step in range(number))
             if register is None:
@@ -269,14 +285,11 @@ class _Builder:
                 self._say(("identify", index, error.key), error.wrong, error.remedy)
 
     def _proof(self, section: sections.ProofSection) -> Proof:
+        check_proof(section)
         accepted = {*(section.one_of or ()), *(() if section.equals is None else (section.equals,))}
-        try:
-            re.compile(section.pattern or "")
-        except re.error as error:
-            raise Wrong("pattern", f"not a regular expression: {clean(error)}") from None
         return Proof(
             **self._place(section),
-            accepted=frozenset(accepted),
+            accepted=frozenset(map(str, accepted) if section.type is Type.STRING else accepted),
             pattern=section.pattern or "",
             range=section.range,
         )
@@ -285,8 +298,6 @@ class _Builder:
         every = profile.expand(tuple(len(repeat.points) for repeat in profile.repeats))
         if not every and not self._problems:
             self._say((), "the profile has no points", "write at least one under `points:`")
-        if len(every) > _MAX_POINTS:
-            self._say(("repeats",), f"{len(every)} points are more than {_MAX_POINTS}", "split the device by unit")
         claimed: set[tuple[str, str]] = set()
         for point in every:
             reading = (point.metric.name, point.part)
@@ -321,6 +332,10 @@ class _Builder:
         problem = self._document.problem(where, wrong, remedy)
         if problem not in self._problems:
             self._problems.append(problem)
+
+
+def _number_of(repeat: sections.RepeatSection) -> int:
+    return repeat.count_register.most if repeat.count_register else repeat.count or 0
 
 
 def _words_of(section: sections.FieldSection) -> int:

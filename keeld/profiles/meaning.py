@@ -10,6 +10,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from keeld import metrics
 from keeld.metrics import CATALOGUE, Kind, Metric
 from keeld.profiles import sections
 from keeld.profiles.model import BIT_FUNCTIONS, Type
@@ -18,6 +19,25 @@ from keeld.text import clean
 
 _EXACT = 1 << 53
 """Whole numbers up to here are exact as a float."""
+_KEELDS_OWN = frozenset(
+    {
+        metrics.UP,
+        metrics.OUTAGE_REASON,
+        metrics.COVERAGE,
+        metrics.HEADROOM,
+        metrics.POWER_LO,
+        metrics.POWER_HI,
+        metrics.CURRENT_LO,
+        metrics.CURRENT_HI,
+        metrics.AIR_HEAT_LO,
+        metrics.AIR_HEAT_HI,
+        metrics.LIQUID_HEAT_LO,
+        metrics.LIQUID_HEAT_HI,
+    }
+)
+"""What keeld concludes; a register that wrote there would be stored over it."""
+_REPETITION = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|(\)?[*+{])")
+_MOST_REPETITIONS = 3
 
 
 class Wrong(Exception):  # noqa: N818 - a finding on its way to the collector, not a failure
@@ -46,6 +66,8 @@ def metric_named(name: str) -> Metric:
         near = difflib.get_close_matches(name, CATALOGUE, n=1)
         remedy = f"did you mean `{near[0]}`?" if near else "take a name from the catalogue"
         raise Wrong("metric", f"there is no metric `{clean(name)}`", remedy)
+    if metric in _KEELDS_OWN:
+        raise Wrong("metric", f"{metric.name} is what keeld concludes, no register gives it", "take another name")
     return metric
 
 
@@ -146,6 +168,36 @@ def check_number(section: sections.PointSection, metric: Metric) -> None:
         raise Wrong("require_nonzero", f"{metric.name} is a state, its zero has a meaning", "remove it")
     if section.scale_register is not None and metric.kind is Kind.ENUM:
         raise Wrong("scale_register", f"{metric.name} is a state and has no scale", "remove it")
+
+
+def check_strides(repeat: sections.RepeatSection, number: int) -> None:
+    """See that no two of `number` repeats read the same registers: that would be one value under two names."""
+    units = repeat.unit_map[:number] if repeat.unit_map else [repeat.unit_stride * step for step in range(number)]
+    if number < 2 or len(set(units)) == number:  # noqa: PLR2004 - one alone cannot meet another
+        return
+    if repeat.address_stride == 0:
+        remedy = "write how far one is from the next, `address_stride:` or `unit_stride:`"
+        raise Wrong("points", "every repeat would read the same registers", remedy)
+    widest = max(point.length or point.type.words for point in repeat.points)
+    if repeat.address_stride < widest:
+        wrong = f"a value of {widest} registers reaches into the next repeat, {repeat.address_stride} further"
+        raise Wrong("address_stride", wrong, "check the distance and the type")
+
+
+def check_proof(section: sections.ProofSection) -> None:
+    """See that a proof can come true, and that no device's answer can make its pattern take for ever."""
+    if section.range and section.range[0] > section.range[1]:
+        raise Wrong("range", "the lowest value is above the highest", "write [lowest, highest]")
+    if section.pattern is None:
+        return
+    try:
+        re.compile(section.pattern)
+    except re.error as error:
+        raise Wrong("pattern", f"not a regular expression: {clean(error)}") from None
+    repetitions = [found[1] for found in _REPETITION.finditer(section.pattern) if found[1]]
+    if len(repetitions) > _MOST_REPETITIONS or any(len(found) > 1 for found in repetitions):
+        wrong = f"a pattern may have {_MOST_REPETITIONS} of `*`, `+` and `{{}}`, none behind a group"
+        raise Wrong("pattern", wrong, "write a plainer one")
 
 
 def _exact(number: float | None) -> Fraction:

@@ -132,7 +132,7 @@ class RepeatSection(Section):
 
     count: int | None = Field(None, ge=1, le=512)
     count_register: CountSection | None = None
-    first: int = Field(1, ge=0, description="number of the first")
+    first: int = Field(1, ge=0, le=0xFFFF, description="number of the first")
     address_stride: int = Field(0, ge=0, le=0xFFFF)
     unit_stride: int = Field(0, ge=0, le=255)
     unit_map: list[Unit] | None = Field(None, description="unit offset of each, where they follow no stride")
@@ -144,7 +144,7 @@ class ProofSection(FieldSection):
 
     equals: int | str | None = None
     one_of: list[int | str] | None = None
-    pattern: str | None = Field(None, max_length=200)
+    pattern: str | None = Field(None, max_length=200, description="regular expression of the whole text")
     range: Bounds | None = None
 
 

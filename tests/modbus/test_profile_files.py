@@ -1,6 +1,8 @@
 """What a user's own profile may say, and what it is told when it is wrong: a place, a fault, a remedy; no traceback."""
 
 import json
+import os
+import time
 
 import pytest
 import yaml
@@ -242,7 +244,10 @@ def test_all_mistakes_are_told_at_once(load):
             "count: 9\n    unit_map: [1]\n    points: [{metric: power_watts, part: 'o/{n}', address: 1, unit: W}]",
             "1 units",
         ),
-        ("count: 2\n    points: [{metric: power_watts, part: o, address: 1, unit: W}]", "stands here twice"),
+        (
+            "count: 2\n    address_stride: 1\n    points: [{metric: power_watts, part: o, address: 8, unit: W}]",
+            "stands here twice",
+        ),
         (
             (
                 "count: 500\n    address_stride: 200\n"
@@ -251,15 +256,76 @@ def test_all_mistakes_are_told_at_once(load):
             "behind the last register",
         ),
         ("count: 0\n    points: [{metric: power_watts, part: 'o/{n}', address: 1, unit: W}]", "`count`: "),
+        ("count: 2\n    points: [{metric: power_watts, part: 'o/{n}', address: 8, unit: W}]", "the same registers"),
+        (
+            "count: 2\n    unit_map: [4, 4]\n    points: [{metric: power_watts, part: 'o/{n}', address: 8, unit: W}]",
+            "the same registers",
+        ),
+        (
+            (
+                "count: 2\n    address_stride: 1\n"
+                "    points: [{metric: power_watts, part: 'o/{n}', address: 8, type: f32, unit: W}]"
+            ),
+            "a value of 2 registers reaches into the next repeat, 1 further",
+        ),
+        (
+            (
+                "count: 2\n    first: 99999999999999999999\n    unit_stride: 1\n"
+                "    points: [{metric: power_watts, part: 'o/{n}', address: 8, unit: W}]"
+            ),
+            "`first`: ",
+        ),
     ],
 )
 def test_repeats_that_make_no_sense_are_explained(load, repeat, says):
     assert any(says in line for line in problems(load, f"{GOOD}repeats:\n  - {repeat}\n"))
 
 
-def test_no_identity_can_be_asked_with_a_broken_pattern(load):
-    found = problems(load, GOOD + "identify: [{address: 1, type: string, length: 2, pattern: '('}]\n")
-    assert any("not a regular expression" in line for line in found)
+def test_repeats_that_differ_by_unit_may_read_the_same_addresses(load):
+    points = "points: [{metric: power_watts, part: 'o/{n}', address: 8, type: f32, unit: W}]"
+    profile = load(f"{GOOD}repeats:\n  - count: 3\n    unit_stride: 1\n    {points}\n")
+    assert [(point.part, point.unit_offset) for point in profile.points[1:]] == [("o/1", 0), ("o/2", 1), ("o/3", 2)]
+
+
+def test_more_points_than_any_device_has_are_refused_before_they_are_laid_out(load):
+    one = "{metric: power_watts, part: 'p%d/{n}', address: 8, unit: W}"
+    repeat = "  - {count: 512, unit_stride: 1, points: [" + ", ".join(one % number for number in range(10)) + "]}\n"
+    started_s = time.process_time()
+    found = problems(load, GOOD + "repeats:\n" + repeat * 100)
+    assert found == [found[0]]
+    assert "512001 points are more than 4096" in found[0]
+    assert time.process_time() - started_s < 2  # it was 20 s and 400 MB
+
+
+@pytest.mark.parametrize("metric", ["up", "outage_reason", "coverage_ratio", "power_hi_watts", "headroom_watts"])
+def test_what_keeld_concludes_cannot_come_from_a_register(load, metric):
+    assert f"{metric} is what keeld concludes" in problems(load, GOOD.replace("power_watts", metric))[0]
+
+
+@pytest.mark.parametrize(
+    ("proof", "says"),
+    [
+        ("pattern: '('", "not a regular expression"),
+        ("pattern: '(a+)+b'", "none behind a group"),
+        ("pattern: '(a|aa)*b'", "none behind a group"),
+        ("pattern: '.*a.*b.*c.*d'", "a pattern may have 3"),
+        ("range: [5, 1]", "the lowest value is above the highest"),
+    ],
+)
+def test_no_identity_can_be_asked_with_a_proof_that_never_ends_or_never_holds(load, proof, says):
+    found = problems(load, GOOD + f"identify: [{{address: 1, type: string, length: 2, {proof}}}]\n")
+    assert any(says in line for line in found)
+
+
+@pytest.mark.parametrize("pattern", ["PX[23]-[0-9]{4}.*", r"\(c\)\+\+\*\*", "(EM330|EM340)(-D)?", "[*+{)]x", ""])
+def test_plain_patterns_are_taken(load, pattern):
+    proof = f"identify: [{{address: 1, type: string, length: 2, pattern: '{pattern}'}}]\n"
+    assert load(GOOD + proof).proofs[0].pattern == pattern
+
+
+def test_a_text_is_compared_as_text(load):
+    proofs = load(GOOD + "identify: [{address: 1, type: string, length: 2, one_of: [12, EM]}]\n").proofs
+    assert proofs[0].accepted == {"12", "EM"}
 
 
 NINEFOLD = b"".join(b"%c: &%c [%s]\n" % (name, name, b",".join([b"*%c" % (name - 1)] * 9)) for name in b"bcdefgh")
@@ -305,6 +371,12 @@ def test_what_is_no_profile_is_said_in_one_line_each(load, content):
     assert all(problem.where.startswith("/") and problem.wrong for problem in caught.value.problems)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "own.yaml")
+    with pytest.raises(ConfigError, match="this is no file"):
+        profiles.load(str(tmp_path / "own.yaml"))
+
+
 def test_a_profile_that_is_not_there_is_said(tmp_path):
     for name in (
         str(tmp_path),
@@ -322,7 +394,7 @@ def test_a_profile_that_is_not_there_is_said(tmp_path):
     with pytest.raises(ConfigError, match="did you mean `raritan_px`"):
         profiles.load("raritan_xp")
     (tmp_path / "folder.yaml").mkdir()
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="this is no file"):
         profiles.load(str(tmp_path / "folder.yaml"))
 
 
