@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from keeld.credentials import Secret
 from keeld.errors import DeliveryError
 from keeld.model import Notice
-from keeld.notify import webhook
-from keeld.notify.webhook import Webhook, retry_after_s
+from keeld.notify import post, webhook
+from keeld.notify.post import retry_after_s
+from keeld.notify.webhook import Webhook
 from keeld.settings import ChannelSettings
 from keeld.state import Outgoing
 
@@ -146,15 +147,35 @@ async def test_a_name_that_leads_to_metadata_is_refused(channel, outgoing, monke
         asked.append(host)
         return [{"hostname": host, "host": "169.254.169.254", "port": port, "family": 2, "proto": 0, "flags": 0}]
 
-    monkeypatch.setattr(webhook.aiohttp.ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr(post.aiohttp.ThreadedResolver, "resolve", resolve)
     with pytest.raises(DeliveryError, match="refused"):
         await channel("http://innocent.test/").send(outgoing)
     assert asked == ["innocent.test"]
 
 
-async def test_link_local_may_be_allowed(channel, outgoing):
-    it = channel("http://169.254.0.1/", options={"allow_link_local": "true"})
-    assert str(it._url()) == "http://169.254.0.1/"
+async def test_link_local_may_be_allowed(monkeypatch):
+    async def resolve(self, host, port=0, family=socket.AF_INET):
+        return [{"hostname": host, "host": "169.254.0.1", "port": port, "family": 2, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr(post.aiohttp.ThreadedResolver, "resolve", resolve)
+    opened = webhook.open_channel(
+        ChannelSettings(kind="webhook", name="hook", options={"allow_link_local": "true"}), "dal1"
+    )
+    assert opened._post._guards is False
+    assert (await post._Resolver(guards=False).resolve("near.test"))[0]["host"] == "169.254.0.1"
+    with pytest.raises(OSError, match="refused"):
+        await post._Resolver(guards=True).resolve("near.test")
+
+
+async def test_a_receiver_that_repeats_its_request_gives_no_secret_away(receiver, channel, outgoing):
+    async def echo(request):
+        said = f"Cannot POST {request.raw_path} with {request.headers['Authorization']}"
+        return web.Response(status=404, text=said)
+
+    receiver.answers = [echo]
+    with pytest.raises(DeliveryError) as raised:
+        await channel(receiver.url, secrets={"token": Secret("t0ken" * 600)}).send(outgoing)
+    assert raised.value.detail == "http://127.0.0.1: 404 Cannot POST *** with Bearer ***"
 
 
 async def test_a_dripping_answer_ends_at_the_total(receiver, channel, outgoing, monkeypatch):
@@ -165,7 +186,7 @@ async def test_a_dripping_answer_ends_at_the_total(receiver, channel, outgoing, 
             await response.write(b".")
             await asyncio.sleep(0.02)
 
-    monkeypatch.setattr(webhook, "_TOTAL_S", 0.2)
+    monkeypatch.setattr(post, "_TOTAL_S", 0.2)
     receiver.answers = [drip]
     began = time.monotonic()
     await channel(receiver.url).send(outgoing)
@@ -176,7 +197,7 @@ async def test_a_silent_receiver_ends_at_the_total(receiver, channel, outgoing, 
     async def silent(request):
         await asyncio.sleep(30)
 
-    monkeypatch.setattr(webhook, "_TOTAL_S", 0.1)
+    monkeypatch.setattr(post, "_TOTAL_S", 0.1)
     receiver.answers = [silent]
     with pytest.raises(DeliveryError, match=r"no answer within 0\.1 s"):
         await channel(receiver.url).send(outgoing)
