@@ -13,20 +13,21 @@ import collections
 import concurrent.futures
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from keeld.errors import DeliveryError
 from keeld.health import Health
-from keeld.model import Notice, Transition
+from keeld.model import Notice, Severity, Transition
 from keeld.settings import ChannelSettings
-from keeld.state.database import Contents, Database, Outgoing, Plan, uid
+from keeld.state.database import Contents, Database, Outgoing, Plan, dump_move, read_move, uid
 from keeld.state.routing import route
 
 __all__ = ["Outgoing", "State"]
 
 _log = structlog.get_logger()
+_Key = TypeVar("_Key")
 
 _PATIENCE_S = 2.0
 """How long a message waits for the disk before it goes out anyway: a page matters more than its record."""
@@ -66,7 +67,8 @@ class State:
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="state")
         contents = self._load()
         self._alarms = dict(contents.alarms)
-        self._told = set(contents.told)
+        self._told = dict(contents.told)
+        """What each channel heard last of each alarm that it has not heard the end of."""
         self._waiting: dict[str, dict[str, Outgoing]] = collections.defaultdict(dict)
         self._overflowing: set[str] = set()
         self._outbox = {outgoing.id: outgoing for outgoing in contents.outbox}
@@ -75,7 +77,7 @@ class State:
         self._count = 0
         self._saved_alarms = dict(contents.alarms)
         self._saved_outbox = {outgoing.id for outgoing in contents.outbox}
-        self._saved_told = set(contents.told)
+        self._saved_told = dict(contents.told)
         self._dirty = asyncio.Event()
         self._savers: list[asyncio.Future[None]] = []
 
@@ -92,6 +94,11 @@ class State:
     def waiting(self, channel: str) -> Sequence[Outgoing]:
         """List the messages that a channel has yet to deliver, oldest first."""
         return tuple(self._waiting[channel].values())
+
+    def standing(self, channel: str) -> Sequence[Transition]:
+        """List what a channel was last told, or has yet to be told, of each alarm that is not over."""
+        bodies = [body for (told, key), body in self._told.items() if told == channel and body and key in self._alarms]
+        return tuple(move for body in bodies if (move := read_move(body)) is not None)
 
     async def commit(
         self,
@@ -180,12 +187,20 @@ class State:
         )
 
     def _address(self, move: Transition, channels: Sequence[ChannelSettings]) -> list[Outgoing]:
-        routes = route(move, channels, self._told)
+        messages = [
+            Outgoing(uid(move, channel), channel, notice, move.time_ns, move, self._heard(channel, move.key))
+            for channel, notice in route(move, channels, self._told)
+        ]
         if move.notice is Notice.RESOLVE:
-            self._told = {pair for pair in self._told if pair[1] != move.key}
+            self._told = {pair: body for pair, body in self._told.items() if pair[1] != move.key}
         else:
-            self._told.update((channel, move.key) for channel, _ in routes)
-        return [Outgoing(uid(move, channel), channel, notice, move.time_ns, move) for channel, notice in routes]
+            self._told.update({(message.channel, move.key): dump_move(move) for message in messages})
+        return messages
+
+    def _heard(self, channel: str, key: str) -> Severity | None:
+        body = self._told.get((channel, key))
+        before = read_move(body) if body else None
+        return before.severity if before else None
 
     def _release(self, messages: Iterable[Outgoing]) -> None:
         for outgoing in messages:
@@ -233,29 +248,25 @@ class State:
         whole = not self._database.is_known
         alarms = {} if whole else self._saved_alarms
         outbox = set() if whole else self._saved_outbox
-        told = set() if whole else self._saved_told
+        told = {} if whole else self._saved_told
         return Plan(
             transitions=tuple(move for _, move in self._pending),
             alarms={key: blob for key, blob in self._alarms.items() if alarms.get(key) != blob}
             | dict.fromkeys(alarms.keys() - self._alarms.keys()),
             outbox={key: row for key, row in self._outbox.items() if key not in outbox}
             | dict.fromkeys(outbox - self._outbox.keys()),
-            told=dict.fromkeys(self._told - told, True) | dict.fromkeys(told - self._told, False),
+            told={pair: body for pair, body in self._told.items() if told.get(pair) != body}
+            | dict.fromkeys(told.keys() - self._told.keys()),
             whole=whole,
         )
 
     def _note_saved(self, plan: Plan, last: int) -> None:
         if plan.whole:
-            self._saved_alarms, self._saved_outbox, self._saved_told = {}, set(), set()
-        for key, blob in plan.alarms.items():
-            if blob is None:
-                self._saved_alarms.pop(key, None)
-            else:
-                self._saved_alarms[key] = blob
+            self._saved_alarms, self._saved_outbox, self._saved_told = {}, set(), {}
+        _patch(self._saved_alarms, plan.alarms)
+        _patch(self._saved_told, plan.told)
         self._saved_outbox.update(key for key, row in plan.outbox.items() if row is not None)
         self._saved_outbox.difference_update(key for key, row in plan.outbox.items() if row is None)
-        self._saved_told.update(pair for pair, is_told in plan.told.items() if is_told)
-        self._saved_told.difference_update(pair for pair, is_told in plan.told.items() if not is_told)
         while self._pending and self._pending[0][0] <= last:
             self._pending.popleft()
 
@@ -271,3 +282,11 @@ class State:
 
     async def _in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+
+
+def _patch(saved: dict[_Key, bytes], changes: Mapping[_Key, bytes | None]) -> None:
+    for key, blob in changes.items():
+        if blob is None:
+            saved.pop(key, None)
+        else:
+            saved[key] = blob

@@ -55,6 +55,10 @@ _MIGRATIONS = (
         id INTEGER PRIMARY KEY, target TEXT NOT NULL, begins_ns INTEGER NOT NULL, ends_ns INTEGER, body BLOB);
     CREATE TABLE window (key TEXT PRIMARY KEY, time_ns INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE told ADD COLUMN body BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE outbox ADD COLUMN heard TEXT;
+    """,
 )
 
 _PRUNE = """
@@ -76,6 +80,8 @@ class Outgoing:
     """What this channel is told: its first word on an alarm is a trigger, even where others hear of an escalation."""
     created_ns: int
     transition: Transition
+    heard: Severity | None = None
+    """Severity that this channel was last told of the alarm; None for its first word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +90,11 @@ class Contents:
 
     alarms: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
     outbox: Sequence[Outgoing] = ()
-    told: frozenset[tuple[str, str]] = frozenset()
+    told: Mapping[tuple[str, str], bytes] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Plan(NamedTuple):
-    """What brings the file level with the memory; None and False take a row away.
+    """What brings the file level with the memory; None takes a row away.
 
     `whole` means that nothing is known of what the file holds: everything but the transitions is written anew.
     """
@@ -96,7 +102,7 @@ class Plan(NamedTuple):
     transitions: Sequence[Transition]
     alarms: Mapping[str, bytes | None]
     outbox: Mapping[str, Outgoing | None]
-    told: Mapping[tuple[str, str], bool]
+    told: Mapping[tuple[str, str], bytes | None]
     whole: bool
 
     @property
@@ -150,7 +156,7 @@ class Database:
         query = "SELECT body FROM transition WHERE time_ns >= ? ORDER BY id DESC LIMIT ?"
         with self._use() as connection:
             rows = connection.execute(query, (since_ns, limit)).fetchall()
-        return [move for (body,) in rows if (move := _transition(body)) is not None]
+        return [move for (body,) in rows if (move := read_move(body)) is not None]
 
     def close(self) -> None:
         """Let go of the file; never raises."""
@@ -169,11 +175,11 @@ class Database:
         _each(connection, "DELETE FROM alarm WHERE key = ?", gone, lambda key: (key,))
         queued = [outgoing for outgoing in plan.outbox.values() if outgoing is not None]
         sent = [uid for uid, outgoing in plan.outbox.items() if outgoing is None]
-        _each(connection, "INSERT OR IGNORE INTO outbox VALUES (NULL, ?, ?, ?, ?, ?)", queued, _outbox_row)
+        _each(connection, "INSERT OR IGNORE INTO outbox VALUES (NULL, ?, ?, ?, ?, ?, ?)", queued, _outbox_row)
         _each(connection, "DELETE FROM outbox WHERE id = ?", sent, lambda uid: (uid,))
-        told = [pair for pair, is_told in plan.told.items() if is_told]
-        untold = [pair for pair, is_told in plan.told.items() if not is_told]
-        _each(connection, "INSERT OR IGNORE INTO told VALUES (?, ?)", told, tuple)
+        told = [(*pair, body) for pair, body in plan.told.items() if body is not None]
+        untold = [pair for pair, body in plan.told.items() if body is None]
+        _each(connection, "INSERT OR REPLACE INTO told VALUES (?, ?, ?)", told, tuple)
         _each(connection, "DELETE FROM told WHERE channel = ? AND key = ?", untold, tuple)
         self._inserted += len(plan.transitions)
         if self._inserted >= _PRUNE_EVERY:
@@ -216,7 +222,7 @@ def _contents(connection: sqlite3.Connection) -> Contents:
     return Contents(
         alarms=dict(connection.execute("SELECT key, snapshot FROM alarm")),
         outbox=tuple(_outgoing(connection.execute("SELECT * FROM outbox ORDER BY position"))),
-        told=frozenset(connection.execute("SELECT channel, key FROM told")),
+        told={(channel, key): body for channel, key, body in connection.execute("SELECT channel, key, body FROM told")},
     )
 
 
@@ -278,19 +284,20 @@ def _set_aside(path: Path, reason: str) -> None:
 
 
 def _row(move: Transition) -> tuple[Any, ...]:
-    return uid(move), move.time_ns, move.key, move.rule, move.after, move.severity, orjson.dumps(move)
+    return uid(move), move.time_ns, move.key, move.rule, move.after, move.severity, dump_move(move)
 
 
 def _outbox_row(outgoing: Outgoing) -> tuple[Any, ...]:
-    body = orjson.dumps(outgoing.transition)
-    return outgoing.id, outgoing.channel, outgoing.notice, outgoing.created_ns, body
+    body = dump_move(outgoing.transition)
+    return outgoing.id, outgoing.channel, outgoing.notice, outgoing.created_ns, body, outgoing.heard
 
 
 def _outgoing(rows: Iterable[Any]) -> Iterator[Outgoing]:
-    for _, message, channel, notice, created_ns, body in rows:
-        move = _transition(body)
+    for _, message, channel, notice, created_ns, body, heard in rows:
+        move = read_move(body)
         if move is not None:
-            yield Outgoing(message, channel, Notice(notice), created_ns, move)
+            known = Severity(heard) if heard in set(Severity) else None
+            yield Outgoing(message, channel, Notice(notice), created_ns, move, known)
 
 
 def uid(move: Transition, channel: str = "") -> str:
@@ -302,7 +309,12 @@ def uid(move: Transition, channel: str = "") -> str:
 _FIELDS = frozenset(item.name for item in fields(Transition))
 
 
-def _transition(body: bytes) -> Transition | None:
+def dump_move(move: Transition) -> bytes:
+    """Give a move as it is stored."""
+    return orjson.dumps(move)
+
+
+def read_move(body: bytes) -> Transition | None:
     """Read a stored move; None for one that another version wrote in a way this one cannot read."""
     try:
         stored = {name: value for name, value in orjson.loads(body).items() if name in _FIELDS}
