@@ -1,5 +1,7 @@
 """One file for each kind of channel that reaches people; the file's name is the kind in the configuration.
 
+Beside them: `outbox` brings every message to its channel, `post` is the HTTP that they share, `words` what they say.
+
 A channel makes one attempt and raises DeliveryError. It keeps no queue, does not retry, sleep or log: `outbox` gives
 every message its order, its attempts and its place in the log.
 """
@@ -12,7 +14,7 @@ from typing import Protocol
 from keeld.settings import ChannelSettings
 from keeld.state import Outgoing
 
-BUILT = ("webhook",)
+BUILT = ("webhook", "pagerduty")
 """The kinds that can send. The configuration knows more; `outbox` says so at the start instead of being silent."""
 
 

@@ -12,7 +12,13 @@ import pytest
 from aiohttp import web
 
 from keeld.model import AlertState, Notice, Severity, Transition
-from keeld.state import State
+from keeld.state import Outgoing, State
+
+TEXT = """OVER: [CRIT] dal1 r08 power 33.9 kW of 30.0 kW limit (113%)
+Where: R08 <old & cold> *C-14* (rack r08), site dal1
+Value: 33.9 of 30 kW budget = 113 %
+Likely cause: 4 nodes moved to full load
+Runbook: https://wiki.site/rack?a=1&b=2"""
 
 
 class Received(NamedTuple):
@@ -120,5 +126,18 @@ def move() -> Callable[..., Transition]:
             "cause": "4 nodes moved to full load",
         }
         return Transition(**(facts | changed))
+
+    return make
+
+
+@pytest.fixture
+def message(move: Callable[..., Transition]) -> Callable[..., Outgoing]:
+    """A message about rack r08 as a channel gets it; what is changed, is changed in its transition."""
+
+    def make(notice: Notice = Notice.TRIGGER, heard: Severity | None = None, **changed: Any) -> Outgoing:
+        if notice is Notice.RESOLVE:
+            changed = {"before": AlertState.CLEARING, "after": AlertState.OK, "ended": "resolved"} | changed
+        about = move(8, **({"time_ns": 1_795_402_380_123_000_000, "notice": notice, "text": TEXT} | changed))
+        return Outgoing("0f" * 16, "it", notice, about.time_ns, about, heard)
 
     return make

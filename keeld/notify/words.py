@@ -1,0 +1,74 @@
+"""What channels for people make of a message: a headline that says how bad it is, the facts under it, the runbook."""
+
+from __future__ import annotations
+
+from keeld.model import Notice, Severity
+from keeld.state import Outgoing
+from keeld.text import clean
+
+_TITLE_MOST = 200
+_RUNBOOK = "Runbook: "
+
+
+def title(outgoing: Outgoing) -> str:
+    """Give the title as one clean line, never empty."""
+    move = outgoing.transition
+    return clean(move.title, _TITLE_MOST) or f"{move.rule} {move.target_kind} {move.target_id}"
+
+
+def headline(outgoing: Outgoing) -> str:
+    """Give the title behind its severity, or behind the word of its end."""
+    return f"[{word(outgoing)}] {title(outgoing)}"
+
+
+def word(outgoing: Outgoing) -> str:
+    """Say the severity, or how it ended: RESOLVED, UNVERIFIABLE, WITHDRAWN."""
+    move = outgoing.transition
+    if outgoing.notice is Notice.RESOLVE:
+        return (move.ended or "resolved").upper()
+    return move.severity.upper()
+
+
+def is_all_clear(outgoing: Outgoing) -> bool:
+    """Whether the condition is proven to be over; an end for want of evidence is no all-clear."""
+    return outgoing.notice is Notice.RESOLVE and outgoing.transition.ended in ("", "resolved")
+
+
+def facts(outgoing: Outgoing, most: int) -> str:
+    """Give the text in at most `most` characters, without a first line that only repeats the title."""
+    first, _, rest = outgoing.transition.text.partition("\n")
+    repeats = bool(rest and outgoing.transition.title) and first.endswith(outgoing.transition.title)
+    return cut(rest if repeats else outgoing.transition.text, most) or title(outgoing)
+
+
+def runbook(outgoing: Outgoing) -> str | None:
+    """Find the runbook's address in the text; None where there is none that a browser opens."""
+    for line in outgoing.transition.text.splitlines():
+        link = line.removeprefix(_RUNBOOK).strip()
+        if line.startswith(_RUNBOOK) and link.startswith(("https://", "http://")) and _is_plain(link):
+            return link
+    return None
+
+
+def cut(text: str, most: int) -> str:
+    """Shorten a text to `most` characters, at a line's end where one is near, and show that it was cut."""
+    if len(text) <= most:
+        return text
+    kept = text[: most - 1]
+    line, mark, _ = kept.rpartition("\n")
+    return f"{line}{mark}…" if len(line) * 2 > most else f"{kept}…"
+
+
+def cut_bytes(text: str, most: int) -> str:
+    """Shorten a text to `most` bytes of UTF-8 and show that it was cut."""
+    raw = text.encode("utf-8", "replace")
+    return text if len(raw) <= most else raw[: most - 3].decode("utf-8", "ignore") + "…"
+
+
+def is_page(outgoing: Outgoing) -> bool:
+    """Whether somebody must act within minutes."""
+    return outgoing.notice is not Notice.RESOLVE and outgoing.transition.severity is Severity.CRITICAL
+
+
+def _is_plain(link: str) -> bool:
+    return link.isascii() and not any(letter in ' <>|"\\' for letter in link)
