@@ -11,8 +11,12 @@ from keeld.model import AlertState, Verdict
 from keeld.text import clean
 
 TITLE_MOST = 79
-_LABEL_MOST = 28
+_LABEL_MOST, _LABEL_LEAST = 28, 16
 _WIDE = 0.02
+_NEARLY = 0.005
+"""Closer to the limit than this, 100 % would say neither over nor under."""
+_OVER_AND_DONE = frozenset({"resolved", "withdrawn"})
+"""Ends after which what was wrong, or unobserved, is so no longer."""
 _NS = 1_000_000_000
 
 
@@ -32,14 +36,15 @@ def compose(alarm: Alarm, *, site: str, timezone: str, ended: str = "") -> Messa
         *_figures(alarm.evidence),
         f"Since: {local_time(alarm.since_ns, timezone)}",
     ]
+    if ended and alarm.seen_ns > alarm.since_ns:
+        lines.append(f"Until: {local_time(alarm.seen_ns, timezone)}")
     if ended == "unverifiable":
         lines.append("Its source is silent: whether it still holds cannot be told. This is not an all-clear.")
     if ended == "withdrawn":
         lines.append("Its rule or target is no longer in the configuration.")
-    if alarm.evidence.cause:
-        lines.append(f"Likely cause: {alarm.evidence.cause}")
-    if alarm.evidence.detail:
-        lines.append(alarm.evidence.detail)
+    if ended not in _OVER_AND_DONE:
+        lines += [f"Likely cause: {alarm.evidence.cause}"] if alarm.evidence.cause else []
+        lines += [alarm.evidence.detail] if alarm.evidence.detail else []
     if not ended and alarm.rule.advice:
         lines.append(f"Do: {alarm.rule.advice}")
     if alarm.rule.runbook:
@@ -48,20 +53,20 @@ def compose(alarm: Alarm, *, site: str, timezone: str, ended: str = "") -> Messa
 
 
 def _title(alarm: Alarm, ended: str) -> str:
-    label = _shortened(clean(alarm.target.label or alarm.target.id))
     base = alarm.evidence.base
     share = _against(alarm.evidence, "" if " x " in base else base)
-    title = f"{label} {_title_words(alarm)}"
-    if ended:
-        title = f"{label} {alarm.rule.title}: {ended}"
-    elif share:
-        title += f": {share}"
+    said = f"{alarm.rule.title}: {ended}" if ended else _title_words(alarm)
+    if share and not ended:
+        said += f": {share}"
+    room = min(_LABEL_MOST, max(_LABEL_LEAST, TITLE_MOST - 1 - len(said)))
+    title = f"{_shortened(clean(alarm.target.label or alarm.target.id), room)} {said}"
     return title if len(title) <= TITLE_MOST else title[: TITLE_MOST - 1] + "…"
 
 
-def _shortened(label: str) -> str:
-    """Cut a long label where it shows: half an address would name another device."""
-    return label if len(label) <= _LABEL_MOST else f"{label[: _LABEL_MOST - 1]}…"
+def _shortened(label: str, most: int) -> str:
+    """Cut a long label where it shows, in its middle: what tells it from its neighbours often stands last."""
+    tail = most // 3
+    return label if len(label) <= most else f"{label[: most - 1 - tail].rstrip()}…{label[-tail:].lstrip()}"
 
 
 def _title_words(alarm: Alarm) -> str:
@@ -107,7 +112,8 @@ def _against(evidence: Evidence, base: str) -> str:
         limit = base
     elif base:
         limit += f" ({base})" if base[0].isdigit() else f" {base}"
-    return f"{_number(_likeliest(evidence) / scale)} of {limit} = {ratio * 100:.0f} %"
+    digits = 1 if 0 < abs(ratio - 1.0) < _NEARLY else 0
+    return f"{_number(_likeliest(evidence) / scale)} of {limit} = {ratio * 100:.{digits}f} %"
 
 
 def _likeliest(evidence: Evidence) -> float:
@@ -141,7 +147,7 @@ def _number(value: float) -> str:
 def place(alarm: Alarm) -> str:
     """Name the target by label and id."""
     target = alarm.target
-    label = clean(target.label, 64)
+    label = _shortened(clean(target.label, 256), 64)
     kind = target.kind.replace("_", " ")
     return f"{kind} {target.id}" if not label or label == target.id else f"{label} ({kind} {target.id})"
 

@@ -175,7 +175,7 @@ SOURCE_STALE = Rule(
     },
     off_s=30.0,
     base=0.5,
-    advice="Check its power, its network port and its address.",
+    advice="Check its power, its network port and its address; of accelerators the driver on their host.",
 )
 PATH_DOWN = replace(
     SOURCE_STALE,

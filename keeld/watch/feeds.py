@@ -23,6 +23,7 @@ from keeld.budgets.source import GOOD_INTERVALS, SECOND_NS
 from keeld.budgets.topology import Feed, Meter, Topology
 from keeld.metrics import FEED, VOLTAGE
 from keeld.model import AlertState, Group, Moment
+from keeld.text import clean
 from keeld.watch.rulebook import Rulebook
 from keeld.watch.silence import names
 
@@ -329,5 +330,9 @@ def feed_target(label: str, rack_id: str, feed: Feed) -> Target:
     devices = frozenset(f"device:{meter.intake.device.id}" for meter in feed.inlets)
     name = f"{rack_id}/{feed.letter}"
     return Target(
-        "feed", name, f"{label} feed {feed.letter.upper()}", frozenset({f"feed:{name}"}), devices | {f"rack:{rack_id}"}
+        "feed",
+        name,
+        f"{clean(label, 48)} feed {feed.letter.upper()}",
+        frozenset({f"feed:{name}"}),
+        devices | {f"rack:{rack_id}"},
     )

@@ -18,6 +18,7 @@ from keeld.budgets.interval import NAMES_SHOWN
 from keeld.budgets.source import SECOND_NS
 from keeld.budgets.topology import UNHEARD_DRIVERS, Path, Topology
 from keeld.budgets.window import SLOT_S
+from keeld.errors import Outage
 from keeld.model import Moment, Verdict
 from keeld.watch.racks import SLOT_CAP_S, RackState
 from keeld.watch.rulebook import NOT_OVER, Rulebook
@@ -37,6 +38,22 @@ _PATH_CAUSE = {
     "gateway": "the gateway, its power or its uplink",
     "switch": "the switch, its power or its uplink",
     "network": "keeld's own network port, or the power of the whole site",
+}
+_OUTAGE_WORDS = {
+    Outage.TIMEOUT: "no answer in time",
+    Outage.UNREACHABLE: "its address cannot be reached",
+    Outage.REFUSED: "it refused the connection",
+    Outage.DENIED: "it denied access",
+    Outage.BUSY: "it was busy",
+    Outage.UNIT_DOWN: "its gateway answers, the unit behind it does not",
+    Outage.GARBLED: "its answer made no sense",
+    Outage.PARTIAL: "it answered only in part",
+    Outage.LOST: "it is gone from its host",
+    Outage.DRIVER_DOWN: "its driver or its worker is down",
+    Outage.HUNG: "its driver hangs",
+    Outage.IDENTITY: "another device answers in its place",
+    Outage.UNSUPPORTED: "it has nothing that keeld can read",
+    Outage.STALE: "it sends old values",
 }
 _PATH_KINDS = ("network", "gateway", "switch")
 """Of paths with the same devices behind them the last in this order speaks: it is the most precise."""
@@ -160,7 +177,7 @@ class Silence:
             hi=draw.hi,
             unit="W",
             word=Verdict.CANT_TELL.value,
-            cause="its meters, or the network to them",
+            cause="its meters, the network to them, or all of its feeds lost",
             detail=detail.strip(),
         )
         board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
@@ -235,9 +252,8 @@ class Silence:
         if not gone and board.find(rule, target) is None:
             return
         span = _TRUE if gone else None if intake.outages else _FALSE
-        reason = intake.outage.value if intake.outage is not None else "no answer"
         detail = _last_answer(intake, now)
-        evidence = Evidence(spans=(span,) * len(levels), cause=f"last poll: {reason}", detail=detail)
+        evidence = Evidence(spans=(span,) * len(levels), cause=_outage_words(intake), detail=detail)
         board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
 
     def path_target(self, path: Path) -> Target:
@@ -312,6 +328,14 @@ def device_target(intake: Intake) -> Target:
 
 def _is_heard(intake: Intake, now: Moment) -> bool:
     return intake.answered_ns is not None and not intake.is_gone(now.mono_ns)
+
+
+def _outage_words(intake: Intake) -> str:
+    return (
+        "nothing was heard from it"
+        if intake.outage is None
+        else f"last poll: {intake.outage}, {_OUTAGE_WORDS[intake.outage]}"
+    )
 
 
 def _last_answer(intake: Intake, now: Moment) -> str:

@@ -74,6 +74,38 @@ def test_an_end_says_which(ended):
     assert "Do: " not in message.text
 
 
+@pytest.mark.parametrize("ended", ["resolved", "withdrawn"])
+def test_an_end_says_when_and_nothing_that_is_no_longer_so(ended):
+    made = alarm(rule="blind", cause="its meters", detail="Limits are NOT being checked.")
+    made.seen_ns = SINCE_NS + 90_000_000_000
+    lines = words(made, ended=ended).text.splitlines()
+    assert lines[2:4] == ["Since: 2025-10-09 04:53:20-04:00", "Until: 2025-10-09 04:54:50-04:00"]
+    assert not [line for line in lines if "meters" in line or "NOT" in line]
+
+
+def test_just_over_does_not_read_as_100_percent():
+    evidence = Evidence(spans=(), lo=33_060.0, best=33_060.0, hi=33_060.0, limit=33_000.0, unit="W", base="budget")
+    assert ratio_words(evidence) == "33.1 of 33 kW budget = 100.2 %"
+    level = dataclasses.replace(evidence, best=33_000.0)
+    assert ratio_words(level).endswith("= 100 %")
+
+
+@pytest.mark.parametrize("rule", sorted(SHIPPED))
+@pytest.mark.parametrize(("value", "limit", "unit", "base"), [(38_000.0, 12_345.0, "W", "budget"),
+                                                              (68.9, 57.4, "A", "60 A breaker x 0.96 environment"),
+                                                              (199.9, 100.0, "A", "100 A breaker")])  # fmt: skip
+def test_a_long_label_gives_way_to_the_figures_and_keeps_its_end(rule, value, limit, unit, base):
+    shipped = next(iter(SHIPPED[rule].levels.values()))
+    made = alarm(label="R07 (old container C-14, hall 2 north-east corner) feed A", lo=value, best=value, hi=value,
+                 limit=limit, unit=unit, base=base)  # fmt: skip
+    made.rule, made.levels = SHIPPED[rule], shipped
+    title = words(made).title
+    assert len(title) <= TITLE_MOST
+    assert title.startswith("R07 (old")
+    assert "…" in title.split(" feed A ")[0]
+    assert title.endswith(f"= {value / limit * 100:.0f} %")
+
+
 def test_amperes_name_their_breaker():
     evidence = Evidence(spans=(), lo=27.8, best=27.8, hi=27.8, limit=32.0, unit="A", base="32 A breaker")
     assert ratio_words(evidence) == "27.8 of 32 A breaker = 87 %"
