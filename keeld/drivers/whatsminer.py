@@ -72,6 +72,7 @@ async def _poll_group(link: Asker, device: Device, group: Group) -> Gain:
 
 async def _poll_fast(link: Asker, device: Device) -> Gain:
     seen = await _see(link)
+    whatsminer.check_maker(seen.summary)
     if device.identity.mac is not None:
         cgminer.check_identity(device.identity, whatsminer.said_mac(seen.summary))
     await check_serial(link, device.identity, _MACHINE)

@@ -25,6 +25,15 @@ _OFF = {"true": 0.0, "false": 1.0}
 _FANS = ((1, "Fan Speed In"), (2, "Fan Speed Out"))
 
 
+def check_maker(summary: Mapping[str, Any]) -> None:
+    """Raise PollError where another maker's machine answers: its boards' records mean other things under these keys.
+
+    A WhatsMiner counts in MH/s only; Antminers and what is built on their firmware count in GH/s.
+    """
+    if "GHS 5s" in summary or "GHS av" in summary:
+        raise PollError(Outage.UNSUPPORTED, "this is no WhatsMiner; is it `driver: antminer`?")
+
+
 def decode_summary(summary: Mapping[str, Any]) -> list[Reading]:
     """Give the readings of the whole machine from its record of SUMMARY."""
     readings: list[Reading] = []

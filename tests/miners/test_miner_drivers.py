@@ -193,6 +193,14 @@ async def test_the_slow_and_once_groups_of_a_whatsminer(whats: Any) -> None:
     }
 
 
+async def test_an_antminer_behind_the_wrong_driver_is_no_whatsminer_with_a_dead_board(stock: Any) -> None:
+    board = {"ASC": 0, "Name": "BTM_SOC", "Enabled": "Y", "Status": "Alive", "MHS 5s": 0.0, "Hardware Errors": 0}
+    stock.answers[whatsminer.Ask.DEVS.value] = json.dumps({"DEVS": [board]}).encode()
+    with pytest.raises(PollError, match="driver: antminer") as caught:
+        await poll(stock, "whatsminer", Group.FAST)
+    assert caught.value.outage is Outage.UNSUPPORTED
+
+
 @pytest.mark.parametrize("name", ["antminer", "whatsminer"])
 async def test_denied_refused_and_silent_miners(miner: Any, name: str, refuse: Callable[..., bytes]) -> None:
     requests = [command.value for command in (antminer if name == "antminer" else whatsminer).Ask]
