@@ -31,7 +31,8 @@ bench: $(VENV)/.dev
 
 # Each stamp is the hash-locked set that was installed; a changed lock installs again.
 $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# Without the package python3-venv this leaves a half-made environment; it is made again once that is installed.
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt -r requirements/build.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
