@@ -120,7 +120,7 @@ CASES = [
     Case("vertiv_icom", "unit_cooling_load", 4, 1000, [0x0000, 0x0337], "cooling_output_watts", "", 82300.0),
     Case("vertiv_icom", "instantaneous_power_1", 4, 1009, [0x0001, 0x0001], "power_watts", "", 65537.0),
     Case("vertiv_icom_crv", "crv_remote_sensor_temp_4", 4, 426, [0x00E7], "temperature_celsius", "sensor/4", 23.1),
-    Case("vertiv_icom_crv", "crv_supply_chilled_water_temp", 4, 443, [0x0048], "temperature_celsius", "supply", 7.2),
+    Case("vertiv_icom_crv", "crv_supply_chilled_water_temp", 4, 443, [0x0048], "temperature_celsius", "water/supply", 7.2),
     Case("vertiv_icom_crv", "crv_fan_speed", 4, 450, [0x0055], "fan_duty_ratio", "", 0.85),
     Case("vertiv_icom_hpc", "hpc_return_fluid_temp", 4, 490, [0x0079], "temperature_celsius", "return", 12.1),
     Case("vertiv_icom_hpc", "hpc_supply_fluid_temp", 4, 492, [0xFFF1], "temperature_celsius", "supply", -1.5),
