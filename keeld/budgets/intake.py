@@ -31,6 +31,7 @@ class Intake:
     __slots__ = (
         "_gpus",
         "_order_ns",
+        "_stamps",
         "answered_ns",
         "device",
         "outage",
@@ -50,6 +51,7 @@ class Intake:
         self.silent_since_ns: int | None = None
         """Monotonic time of the first failed poll since the last answer."""
         self._order_ns: dict[Group, int] = {}
+        self._stamps: dict[Group, tuple[int, Outage | None]] = {}
         self._gpus = device.kind == "accelerator"
         self._expect()
 
@@ -92,10 +94,15 @@ class Intake:
         return [source for (metric, part), source in self.sources.items() if metric is POWER and part]
 
     def take(self, batch: Batch, mono_ns: int, slot: int) -> bool:
-        """Use a batch taken at `mono_ns`; False when it is older than what is known of its group."""
+        """Use a batch taken at `mono_ns`; False when it is older than what is known of its group, or the same again.
+
+        A batch that is delivered twice is one sample: rules that ask for two must not be satisfied by it.
+        """
         group = batch.group
-        if mono_ns < self._order_ns.get(group, mono_ns):
+        stamp = batch.time_ns, batch.outage
+        if mono_ns < self._order_ns.get(group, mono_ns) or stamp == self._stamps.get(group):
             return False
+        self._stamps[group] = stamp
         self._order_ns[group] = mono_ns
         if batch.outage is not None and not batch.readings:
             self._fail(batch.outage, mono_ns, group)

@@ -159,6 +159,18 @@ def test_late_and_reordered_batches_judge_nothing(kit):
     assert drive.moves == []
 
 
+@pytest.mark.parametrize("skew_s", [0, 86_400])
+def test_a_batch_that_is_delivered_again_is_one_sample(kit, skew_s):
+    drive = kit.drive(kit.site(racks=2, miners=0)).run(300, kit.steady())
+    now, pdu = kit.at(drive.now_s), drive.site.devices["pdu-r01-a"]
+    for again in range(20):
+        seen = kit.at(drive.now_s + again / 100)
+        stamp_ns = now.wall_ns + skew_s * 1_000_000_000
+        drive.watch.feed(Batch(pdu, stamp_ns, now.mono_ns, kit.pdu(60_000.0), interval_s=10.0), seen)
+    drive.run(50, lambda device, at_s: None if device is pdu else kit.steady()(device, at_s))
+    assert drive.notices == []
+
+
 def test_own_batches_and_unknown_devices_are_no_input(kit):
     site = kit.site(racks=1)
     now = kit.at(0)
