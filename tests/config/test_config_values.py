@@ -37,7 +37,6 @@ def test_example_loads_with_no_warning_but_of_what_is_not_built_yet(
     assert [warning.wrong.rsplit(": ", 1)[0] for warning in checked.warnings] == [
         "mqtt is not used yet",
         "readings of agents are not received yet",
-        "channels of kind pagerduty are not built yet",
     ]
     assert checked.settings == example
 
