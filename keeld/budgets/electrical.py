@@ -12,6 +12,8 @@ from typing import NamedTuple
 _THREE = 3
 _SQRT3 = math.sqrt(3.0)
 _TRIPLEN_LINES = 3.0
+LOWEST_POWER_FACTOR = 0.9
+"""Of IT loads with corrected supplies; used only where nothing measures apparent power."""
 
 
 class Power(NamedTuple):

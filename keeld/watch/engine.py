@@ -17,7 +17,8 @@ from keeld.budgets.intake import METERING_KINDS
 from keeld.budgets.source import SECOND_NS, Look
 from keeld.budgets.topology import build
 from keeld.budgets.window import SLOT_S
-from keeld.model import OWN_DRIVER, Batch, Moment, RuleSettings, Site, SiteView, Transition
+from keeld.model import OWN_DRIVER, Batch, FailoverCase, Moment, RuleSettings, Site, SiteView, Transition
+from keeld.watch.failover import Failover
 from keeld.watch.feeds import CHECK_NS
 from keeld.watch.rulebook import Rulebook
 from keeld.watch.state import SiteState, findings
@@ -171,6 +172,16 @@ class Watch:
         """Give the site as it stands."""
         self._state.see(self._look(now))
         return site_view(self._state, self._board, now)
+
+    def failover(self, now: Moment, rack_id: str | None = None) -> Iterator[FailoverCase]:
+        """Say what would happen if a feed or node died now: every case, or those that take a feed from one rack.
+
+        Cases are worked out as they are asked for, so that a caller may let others run between two of them.
+        """
+        look = Look(now.mono_ns)
+        self._state.see(look)
+        found = Failover(self._state, look)
+        return found.cases() if rack_id is None else found.cases_of(rack_id)
 
     @property
     def urgent(self) -> frozenset[str]:

@@ -32,6 +32,7 @@ class RackState:
         "coolant",
         "draw",
         "facts",
+        "feeds",
         "heat",
         "last_ratio",
         "last_watts",
@@ -47,6 +48,8 @@ class RackState:
         self.set_name = set_of(plan.rack)
         self.power = Windows(rules.all_levels("rack_density_power", self.set_name))
         self.air = Windows(rules.all_levels("rack_density_air", self.set_name))
+        self.feeds = {letter: Windows(()) for letter in plan.feeds}
+        """5-minute means of what each feed carries."""
         self.facts: set[str] = set()
         self.target = rack_target(plan)
         self.bound_watts: float | None = None
@@ -73,15 +76,25 @@ class RackState:
         draw, air = self.draw.total, self.heat.air
         self.power.push(draw.lo, draw.best, draw.hi)
         self.air.push(air.lo, air.best, air.hi)
+        self._close_feeds(missed)
         if draw.best is not None and draw.coverage >= _KNOWN_COVERAGE:
             budget = self.plan.rack.budget.power_watts
             self.last_watts = draw.best
             self.last_ratio = draw.best / budget if budget else None
 
+    def _close_feeds(self, missed: int) -> None:
+        for letter, windows in self.feeds.items():
+            for _ in range(missed):
+                windows.push(0.0, None, self.plan.feeds[letter].ceiling_watts)
+            carried = self.draw.feeds[letter]
+            windows.push(carried.lo, carried.best, carried.hi)
+
     def keep(self, before: RackState) -> None:
         """Take over the past of the same rack as it stood before a reload."""
         self.power.keep(before.power)
         self.air.keep(before.air)
+        for letter in self.feeds.keys() & before.feeds.keys():
+            self.feeds[letter].keep(before.feeds[letter])
         self.last_watts, self.last_ratio = before.last_watts, before.last_ratio
 
 

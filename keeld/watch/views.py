@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from keeld.alerts.alarm import Alarm as BoardAlarm
 from keeld.alerts.board import Board
+from keeld.budgets.electrical import LOWEST_POWER_FACTOR
 from keeld.budgets.interval import published, verdict
 from keeld.budgets.limits import breaker_base
 from keeld.budgets.source import HELD
@@ -18,8 +19,6 @@ from keeld.watch.racks import RackState
 from keeld.watch.rulebook import Windows
 from keeld.watch.state import SiteState
 
-LOWEST_POWER_FACTOR = 0.9
-"""Of IT loads with corrected supplies; used only where nothing measures apparent power."""
 _LEAST_SEEN_S = 30.0
 _WORST = (Verdict.OVER, Verdict.CANT_TELL, Verdict.OK)
 

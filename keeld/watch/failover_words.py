@@ -1,0 +1,73 @@
+"""A failover case in sentences that a technician can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from keeld.budgets.limits import kilo
+from keeld.model import Interval, Survival, Survivor
+from keeld.watch.silence import names
+
+_LEAST_WATTS = 50.0
+"""Below this nothing dies that is worth a sentence."""
+
+
+class Fallen(NamedTuple):
+    """What is taken to die."""
+
+    kind: str
+    id: str
+    label: str
+
+
+def sentence(
+    fallen: Fallen, survivors: Sequence[Survivor], dead: Interval, *, dying: list[str], degraded: list[str]
+) -> str:
+    """Say what the worst survivor goes to, what dies and who is left with too few supplies."""
+    words = [_survivor(fallen, survivors[0]) if survivors else _alone(fallen)]
+    if dead.hi >= _LEAST_WATTS:
+        words.append(_dead(dead, dying))
+    if degraded:
+        words.append(f"Left with too few power supplies for full power: {names(degraded)}.")
+    return " ".join(words)
+
+
+def _alone(fallen: Fallen) -> str:
+    return f"If {fallen.label} dies now, nothing with a rating takes its load over."
+
+
+def _survivor(fallen: Fallen, survivor: Survivor) -> str:
+    load, when = _load(survivor), f"If {fallen.label} dies now, {_what(survivor)}"
+    if survivor.survival is Survival.CANT_TELL:
+        return f"{when} goes to {load}: CAN'T TELL whether it holds, {survivor.why}."
+    if survivor.survival is Survival.WILL_TRIP:
+        return f"{when} goes to {load} and {'trips' if survivor.unit == 'A' else 'is overloaded'}."
+    if survivor.survival is Survival.SURVIVABLE:
+        return f"{when} goes to {load}: it holds, but its {_percent(survivor.derate)} rule may be broken."
+    return f"{when} goes to {load}, the most of all that take over."
+
+
+def _what(survivor: Survivor) -> str:
+    line = survivor.constraint.partition("/")[2]
+    return f"phase {line} of {survivor.label}" if line else survivor.label
+
+
+def _load(survivor: Survivor) -> str:
+    """Give the percentage with its base; without a likeliest value the range, never a number."""
+    value, limit = survivor.value, survivor.limit
+    base = survivor.base if survivor.unit == "A" else f"{kilo(limit):.4g} k{survivor.unit} {survivor.base}"
+    if value.best is None or survivor.survival is Survival.CANT_TELL:
+        return f"between {_percent(value.lo / limit)} and {_percent(value.hi / limit)} of its {base}"
+    return f"{_percent(value.best / limit)} of its {base}"
+
+
+def _dead(dead: Interval, dying: list[str]) -> str:
+    whose = f" ({names(dying)})" if dying else ""
+    if dead.best is None:
+        return f"Between {kilo(dead.lo):.1f} and {kilo(dead.hi):.1f} kW die with it{whose}."
+    return f"{kilo(dead.best):.1f} kW die with it{whose}."
+
+
+def _percent(ratio: float) -> str:
+    return f"{ratio * 100:.0f} %"
