@@ -91,16 +91,16 @@ def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | No
 
 def read_text(path: Path, place: Place, report: Report) -> str | None:
     """Read a whole text file of bounded size; what is wrong with it is reported at `place`."""
+    named = "" if place.file == str(path) else f"{clean(path, 200)} "
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
     except IsADirectoryError:
-        named = "" if place.file == str(path) else f"{clean(path, 200)} "
         report.error(place, f"{named}is a directory", "name the file in it")
         return None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the name holds a NUL"
-        report.error(place, f"{clean(path, 200)} cannot be read: {reason}", "check the path and its permissions")
+        report.error(place, f"{named}cannot be read: {reason}", "check the path and its permissions")
         return None
     if len(raw) > MOST_BYTES:
         limit_mib = MOST_BYTES >> 20

@@ -93,7 +93,7 @@ def test_file_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Path, "open", refuse)  # root may read everything, so a mode alone would test nothing
     (problem,) = check(Path("k.yaml")).problems
-    assert str(problem) == "k.yaml: k.yaml cannot be read: Permission denied; check the path and its permissions"
+    assert str(problem) == "k.yaml: cannot be read: Permission denied; check the path and its permissions"
 
 
 def test_byte_order_mark_and_windows_lines_are_fine(check_text: Callable[..., Checked]) -> None:
