@@ -9,12 +9,14 @@ every message its order, its attempts and its place in the log.
 from __future__ import annotations
 
 import importlib
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
+from keeld.model import Transition
 from keeld.settings import ChannelSettings
 from keeld.state import Outgoing
 
-BUILT = ("webhook", "pagerduty")
+BUILT = ("webhook", "pagerduty", "alertmanager")
 """The kinds that can send. The configuration knows more; `outbox` says so at the start instead of being silent."""
 
 
@@ -26,6 +28,19 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let go of connections; never raises."""
+
+
+@runtime_checkable
+class ForgetfulChannel(Channel, Protocol):
+    """A channel whose receiver forgets what it was told: it is told again, every `again_every_s`, what stands."""
+
+    again_every_s: float
+
+    async def again(self, standing: Sequence[Transition]) -> bool:
+        """Repeat in one attempt what stands, and what this channel knows to have ended lately.
+
+        Returns False where there was nothing to say; raises DeliveryError.
+        """
 
 
 def open_channel(settings: ChannelSettings, site: str) -> Channel:

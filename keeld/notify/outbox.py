@@ -5,6 +5,9 @@ failure the lane waits (full jitter, growing to 30 s, or what Retry-After asks, 
 longest ago; a message that was never tried waits at most 2 s of that, so neither a receiver that is back nor a message
 that it cannot digest holds up the news. A message that is refused as such waits by itself. A message is forgotten on
 disk before the next one leaves, so a crash repeats at most one, under the id it had.
+
+A receiver that forgets hears again what stands whenever nothing newer can be sent: at the start, and then as often as
+its channel asks. What a message is still to say is left to that message.
 """
 
 from __future__ import annotations
@@ -12,19 +15,21 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
 from keeld.errors import DeliveryError
 from keeld.health import Health
 from keeld.model import Severity
-from keeld.notify import BUILT, Channel, open_channel
+from keeld.notify import BUILT, Channel, ForgetfulChannel, open_channel
 from keeld.settings import ChannelSettings
 from keeld.state import Outgoing, State
 
 _log = structlog.get_logger()
+_Answer = TypeVar("_Answer")
 
 _ATTEMPT_S = 15.0
 _LANE_WAIT_S = (0.5, 30.0)
@@ -116,6 +121,8 @@ class _Lane:
         self._fresh_s = 0.0
         """When messages that were never tried may be."""
         self._tried: dict[str, _Tried] = {}
+        self._repeat_s = 0.0
+        """When to say again what stands."""
 
     def wake(self) -> None:
         self._woken.set()
@@ -125,10 +132,22 @@ class _Lane:
             self._woken.clear()
             heads = self._heads()
             outgoing = self._choose(heads, _now_s())
-            if outgoing is None:
-                await self._rest(min(map(self._due_s, heads.values()), default=None))
-            else:
+            if outgoing is not None:
                 await self._attempt(outgoing)
+            elif isinstance(self.channel, ForgetfulChannel) and self._repeat_due_s <= _now_s():
+                await self._repeat(self.channel, heads)
+            else:
+                await self._rest(self._next_s(heads.values()))
+
+    @property
+    def _repeat_due_s(self) -> float:
+        return max(self._repeat_s, self._again_s)
+
+    def _next_s(self, heads: Iterable[Outgoing]) -> float | None:
+        dues = list(map(self._due_s, heads))
+        if isinstance(self.channel, ForgetfulChannel):
+            dues.append(self._repeat_due_s)
+        return min(dues, default=None)
 
     def _heads(self) -> dict[str, Outgoing]:
         """Give the oldest message of each alarm: the others wait for it."""
@@ -160,23 +179,32 @@ class _Lane:
 
     async def _attempt(self, outgoing: Outgoing) -> None:
         try:
-            async with asyncio.timeout(_ATTEMPT_S):
-                await self.channel.send(outgoing)
-        except TimeoutError:
-            await self._note_failure(outgoing, DeliveryError(f"no answer within {_ATTEMPT_S:g} s"))
+            await _in_time(self.channel.send(outgoing))
         except DeliveryError as error:
             await self._note_failure(outgoing, error)
         else:
-            await self._note_success(outgoing)
+            self._health.notifications[self.name] += 1
+            self._reopen(len(self._state.waiting(self.name)) - 1)
+            await self._state.settle(outgoing)
 
-    async def _note_success(self, outgoing: Outgoing) -> None:
-        self._health.notifications[self.name] += 1
+    async def _repeat(self, channel: ForgetfulChannel, heads: Container[str]) -> None:
+        standing = [move for move in self._state.standing(self.name) if move.key not in heads]
+        try:
+            has_said = await _in_time(channel.again(standing))
+        except DeliveryError as error:
+            self._health.notification_failures[self.name] += 1
+            self._close(error, _now_s())
+        else:
+            self._repeat_s = _now_s() + channel.again_every_s
+            if has_said:
+                self._reopen(len(self._state.waiting(self.name)))
+
+    def _reopen(self, waiting: int) -> None:
         if self.trouble:
-            _log.info("channel back", channel=self.name, waiting=len(self._state.waiting(self.name)) - 1)
+            _log.info("channel back", channel=self.name, waiting=waiting)
         self.trouble = ""
         self._failures = 0
         self._again_s = self._fresh_s = 0.0
-        await self._state.settle(outgoing)
 
     async def _note_failure(self, outgoing: Outgoing, error: DeliveryError) -> None:
         self._health.notification_failures[self.name] += 1
@@ -204,6 +232,14 @@ class _Lane:
         if not self.trouble:
             _log.warning("channel lost", channel=self.name, reason=error.detail)
         self.trouble = error.detail
+
+
+async def _in_time(attempt: Awaitable[_Answer]) -> _Answer:
+    try:
+        async with asyncio.timeout(_ATTEMPT_S):
+            return await attempt
+    except TimeoutError:
+        raise DeliveryError(f"no answer within {_ATTEMPT_S:g} s") from None
 
 
 def _now_s() -> float:

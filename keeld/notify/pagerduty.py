@@ -59,7 +59,7 @@ def event(outgoing: Outgoing, site: str) -> dict[str, Any]:
     """Give the event without its routing key."""
     if outgoing.notice is Notice.RESOLVE:
         return {"event_action": "resolve", "dedup_key": dedup_key(outgoing)}
-    link = words.runbook(outgoing)
+    link = words.runbook(outgoing.transition)
     return {
         "event_action": "trigger",
         "dedup_key": dedup_key(outgoing),
@@ -79,7 +79,7 @@ def dedup_key(outgoing: Outgoing) -> str:
 def _payload(outgoing: Outgoing, site: str) -> dict[str, Any]:
     move = outgoing.transition
     return {
-        "summary": words.cut(words.title(outgoing), _SUMMARY_MOST),
+        "summary": words.cut(words.title(move), _SUMMARY_MOST),
         "source": f"{site} {move.target_kind} {move.target_id}",
         "severity": _LEVELS[move.severity],
         "timestamp": rfc3339(move.time_ns),

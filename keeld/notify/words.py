@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keeld.model import Notice, Severity
+from keeld.model import Notice, Severity, Transition
 from keeld.state import Outgoing
 from keeld.text import clean
 
@@ -10,15 +10,14 @@ _TITLE_MOST = 200
 _RUNBOOK = "Runbook: "
 
 
-def title(outgoing: Outgoing) -> str:
+def title(move: Transition) -> str:
     """Give the title as one clean line, never empty."""
-    move = outgoing.transition
     return clean(move.title, _TITLE_MOST) or f"{move.rule} {move.target_kind} {move.target_id}"
 
 
 def headline(outgoing: Outgoing) -> str:
     """Give the title behind its severity, or behind the word of its end."""
-    return f"[{word(outgoing)}] {title(outgoing)}"
+    return f"[{word(outgoing)}] {title(outgoing.transition)}"
 
 
 def word(outgoing: Outgoing) -> str:
@@ -38,12 +37,12 @@ def facts(outgoing: Outgoing, most: int) -> str:
     """Give the text in at most `most` characters, without a first line that only repeats the title."""
     first, _, rest = outgoing.transition.text.partition("\n")
     repeats = bool(rest and outgoing.transition.title) and first.endswith(outgoing.transition.title)
-    return cut(rest if repeats else outgoing.transition.text, most) or title(outgoing)
+    return cut(rest if repeats else outgoing.transition.text, most) or title(outgoing.transition)
 
 
-def runbook(outgoing: Outgoing) -> str | None:
+def runbook(move: Transition) -> str | None:
     """Find the runbook's address in the text; None where there is none that a browser opens."""
-    for line in outgoing.transition.text.splitlines():
+    for line in move.text.splitlines():
         link = line.removeprefix(_RUNBOOK).strip()
         if line.startswith(_RUNBOOK) and link.startswith(("https://", "http://")) and _is_plain(link):
             return link
