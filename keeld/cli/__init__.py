@@ -30,6 +30,7 @@ COMMANDS = {
     "capture": "Poll one device once and print its answers as a redacted fixture.",
     "alerts": "List the alarms of the running keeld.",
     "status": "Show how the running keeld is doing.",
+    "history": "Show the last hours of a rack, a node or a meter.",
     "drivers": "List the protocol families keeld speaks.",
     "profiles": "List the Modbus devices keeld knows, and how well each was verified.",
     "simulate": "Serve a simulated site over the real protocols.",

@@ -100,6 +100,7 @@ SITE: dict[str, Any] = {
     "racks": [rack(DRAW, Verdict.OVER), rack(UNSURE, Verdict.CANT_TELL)],
     "alerts": [json.loads(json.dumps(forms.alarm_form(ALARM), default=str))],
     "balance": BALANCE,
+    "findings": ["1 rack with power that nothing measures: r9"],
     "not_ready": [],
 }
 ANSWERS: dict[str, Any] = {
@@ -113,6 +114,15 @@ ANSWERS: dict[str, Any] = {
         ]
     },
 }
+
+
+HISTORY = "/api/v1/history?kind=rack&id=r07&metric=power_watts&part=&since=15m"
+ANSWERS[HISTORY] = {
+    "kind": "rack",
+    "id": "r07",
+    "minutes": [{"time": "2026-11-22T18:00:00.000Z", "min": 1000.0, "mean": 1500.5, "max": 2000.0}],
+}
+ANSWERS[HISTORY.replace("r07", "r99")] = {"error": "no rack r99; did you mean r07?"}
 
 
 class Api(BaseHTTPRequestHandler):
@@ -167,6 +177,7 @@ def test_status_names_what_is_out_and_keeps_the_books(config: Path) -> None:
     assert "2 devices, 1 out" in output
     assert "40 acknowledged, 7 waiting, 1 refused, 2 dropped" in output
     assert "out      pdu-b: timeout no answer" in output
+    assert "finding  1 rack with power that nothing measures: r9" in output
 
 
 def test_status_fails_when_keeld_is_not_ready(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +187,19 @@ def test_status_fails_when_keeld_is_not_ready(config: Path, monkeypatch: pytest.
 
     assert code == 1
     assert "trouble  judge makes no progress" in output
+
+
+def test_history_shows_the_minutes_there_are(config: Path) -> None:
+    code, output = run("history", "rack", "r07", "--since", "15m", "--config", str(config))
+
+    assert code == 0
+    assert output.split() == ["2026-11-22T18:00:00.000Z", "min", "1000", "mean", "1500.5", "max", "2000"]
+
+
+def test_history_of_what_there_is_not_is_one_line(config: Path) -> None:
+    code, output = run("history", "rack", "r99", "--since", "15m", "--config", str(config))
+
+    assert (code, output) == (1, "keeld: no rack r99; did you mean r07?\n")
 
 
 def test_a_keeld_that_does_not_run_is_one_line(tmp_path: Path) -> None:
