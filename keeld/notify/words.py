@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keeld.model import Notice, Severity, Transition
+from keeld.model import Notice, Transition
 from keeld.state import Outgoing
 from keeld.text import clean
 
@@ -34,10 +34,12 @@ def is_all_clear(outgoing: Outgoing) -> bool:
 
 
 def facts(outgoing: Outgoing, most: int) -> str:
-    """Give the text in at most `most` characters, without a first line that only repeats the title."""
+    """Give the text in clean lines and at most `most` characters, without a first line that only repeats the title."""
     first, _, rest = outgoing.transition.text.partition("\n")
     repeats = bool(rest and outgoing.transition.title) and first.endswith(outgoing.transition.title)
-    return cut(rest if repeats else outgoing.transition.text, most) or title(outgoing.transition)
+    lines = (rest if repeats else outgoing.transition.text).split("\n")
+    text = "\n".join(clean(line, most + 1) for line in lines).strip()
+    return cut(text, most) or title(outgoing.transition)
 
 
 def runbook(move: Transition) -> str | None:
@@ -62,11 +64,6 @@ def cut_bytes(text: str, most: int) -> str:
     """Shorten a text to `most` bytes of UTF-8 and show that it was cut."""
     raw = text.encode("utf-8", "replace")
     return text if len(raw) <= most else raw[: most - 3].decode("utf-8", "ignore") + "…"
-
-
-def is_page(outgoing: Outgoing) -> bool:
-    """Whether somebody must act within minutes."""
-    return outgoing.notice is not Notice.RESOLVE and outgoing.transition.severity is Severity.CRITICAL
 
 
 def _is_plain(link: str) -> bool:
