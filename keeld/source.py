@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -13,7 +14,7 @@ from keeld.history import History, Point
 from keeld.judge import Judge, moment_now
 from keeld.live import Latest, Live
 from keeld.metrics import Metric
-from keeld.model import SiteView, Transition
+from keeld.model import FailoverCase, SiteView, Transition
 from keeld.notify.outbox import Notifier
 from keeld.sender import Store
 from keeld.settings import Settings
@@ -22,6 +23,8 @@ from keeld.web.source import Queue
 
 _VIEW_NS = 500_000_000
 """A view is made at most this often, however many people look."""
+_FAILOVER_NS = 5_000_000_000
+"""As a view; a rack's failover is judged on means of five minutes, and costs as much as many views."""
 
 
 class Parts(Protocol):
@@ -51,6 +54,7 @@ class LiveSource:
         self._parts = parts
         self._view: SiteView | None = None
         self._view_ns = 0
+        self._failover: dict[str, tuple[int, Sequence[FailoverCase]]] = {}
 
     @property
     def settings(self) -> Settings:
@@ -107,6 +111,19 @@ class LiveSource:
     async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
         """Give the newest transitions first."""
         return await self._parts.state.transitions(limit, since_ns)
+
+    async def failover(self, rack_id: str) -> Sequence[FailoverCase]:
+        """Say what would happen if one of a rack's feeds, or a power node above it, died: as of the last 5 s."""
+        now = moment_now()
+        self._failover = {name: made for name, made in self._failover.items() if now.mono_ns - made[0] < _FAILOVER_NS}
+        if rack_id in self._failover:
+            return self._failover[rack_id][1]
+        cases = []
+        for case in self._parts.judge.watch.failover(now, rack_id):
+            cases.append(case)
+            await asyncio.sleep(0)  # a case may concern every rack of the site: polls go first
+        self._failover[rack_id] = (now.mono_ns, cases)
+        return cases
 
     async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Point]:
         """Give the minutes of a series, oldest first; a minute without readings is missing."""

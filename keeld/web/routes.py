@@ -22,6 +22,7 @@ from keeld.model import SiteView
 from keeld.text import rfc3339
 from keeld.web import forms
 from keeld.web.exposition import CONTENT_TYPE, exposition
+from keeld.web.failover import failover_form
 from keeld.web.guard import answer, refusal
 from keeld.web.source import Source
 
@@ -110,7 +111,8 @@ class Routes:
         if found is None:
             return await _unknown("rack", name, [rack.rack.id for rack in view.racks])
         devices = forms.devices_of_rack(self._source.settings.site.devices.values(), name)
-        return answer(forms.rack_form(found) | {"devices": self._summaries(devices)})
+        cases = [failover_form(case) for case in await self._source.failover(name)]
+        return answer(forms.rack_form(found) | {"devices": self._summaries(devices), "failover": cases})
 
     async def _devices(self, _: web.Request) -> web.Response:
         return answer({"devices": self._summaries(self._source.settings.site.devices)})

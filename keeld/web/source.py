@@ -10,7 +10,7 @@ from typing import Protocol
 from keeld.health import Health
 from keeld.live import Latest
 from keeld.metrics import Metric
-from keeld.model import SiteView, Transition
+from keeld.model import FailoverCase, SiteView, Transition
 from keeld.settings import Settings
 
 
@@ -79,6 +79,9 @@ class Source(Protocol):
 
     async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
         """Give the newest transitions first."""
+
+    async def failover(self, rack_id: str) -> Sequence[FailoverCase]:
+        """Say what would happen if one of a rack's feeds, or a power node above it, died now."""
 
     async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Span]:
         """Give the minutes of a series, oldest first; a minute without readings is missing."""

@@ -19,6 +19,7 @@ from keeld.model import (
     AlertState,
     Batch,
     Device,
+    FailoverCase,
     Interval,
     Judgement,
     NodeView,
@@ -31,6 +32,8 @@ from keeld.model import (
     Severity,
     Site,
     SiteView,
+    Survival,
+    Survivor,
     Transition,
     Verdict,
 )
@@ -127,6 +130,25 @@ MOVE = Transition(
 )
 
 
+FAILOVER = FailoverCase(
+    target_kind="feed",
+    target_id="r08/a",
+    label="feed A",
+    racks=("r08",),
+    survival=Survival.WILL_TRIP,
+    survivors=(
+        Survivor(
+            node="b3-12", label="b3-12", constraint="current/L2", unit="A", limit=60.0, derate=0.8,
+            base="60 A breaker", value=Interval(62.0, 62.4, 62.8), survival=Survival.WILL_TRIP,
+        ),
+    ) * 20,
+    dead=Interval(900.0, 1000.0, 1100.0),
+    dead_devices=(HOSTILE,),
+    degraded_devices=(),
+    text=f"If feed A dies now, phase L2 of b3-12 goes to 104 % of its 60 A breaker and trips. {HOSTILE}",
+)  # fmt: skip
+
+
 class FakeSource:
     """Gives what a test puts into it."""
 
@@ -196,6 +218,9 @@ class FakeSource:
     async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
         self.asked.append((limit, since_ns))
         return [MOVE]
+    async def failover(self, rack_id: str) -> list[FailoverCase]:
+        return [FAILOVER] if rack_id == "r08" else []
+
 
     async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Minute]:
         self.asked.append((kind, name, metric, part, since_ns))

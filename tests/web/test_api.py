@@ -60,6 +60,18 @@ async def test_a_rack_names_what_binds_and_why(client):
 
 
 async def test_unknown_is_null_and_never_a_number(client):
+async def test_a_rack_says_what_would_happen_if_a_feed_died(client):
+    (case,) = (await ask(client, "/api/v1/racks/r08"))["failover"]
+    assert case["target"] == {"kind": "feed", "id": "r08/a"}
+    assert (case["survival"], case["dead_watts"]["best"], case["racks"]) == ("WILL TRIP", 1000.0, 1)
+    assert case["text"].startswith("If feed A dies now, phase L2 of b3-12 goes to 104 %")
+    assert (len(case["survivors"]), case["survivors_total"]) == (16, 20)
+    line = case["survivors"][0]
+    assert (line["node"], line["constraint"], line["unit"], line["limit"]) == ("b3-12", "current/L2", "A", 60.0)
+    assert line["load_ratio"] == pytest.approx(1.04)
+    assert (await ask(client, "/api/v1/racks/r01"))["failover"] == []
+
+
     never = await ask(client, "/api/v1/racks/r10")
     assert never["draw_watts"]["best"] is None
     assert never["judgements"][0]["load_ratio"] is None

@@ -249,8 +249,13 @@ async function showRack() {
   ].filter(Boolean).join(" · "));
   rows(byId("budgets"), rack.judgements, (judgement) => judgement.constraint,
     (judgement) => [judgement.constraint, ...judgementCells(judgement)]);
+  rows(byId("failover"), rack.failover, (item) => `${item.target.kind} ${item.target.id}`, failoverCells);
   rows(byId("devices"), rack.devices, (device) => device.id, deviceCells);
   section.hidden = false;
+}
+
+function failoverCells({ label, survival, text }) {
+  return [label, [survival ?? "none", `state-${survival === "WILL TRIP" ? "over" : wordClass(survival)}`], text];
 }
 
 function deviceCells(device) {
