@@ -108,10 +108,6 @@ class LiveSource:
             reasons.append(f"alarm state cannot be written: {parts.state.trouble}")
         return reasons
 
-    async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
-        """Give the newest transitions first."""
-        return await self._parts.state.transitions(limit, since_ns)
-
     async def failover(self, rack_id: str) -> Sequence[FailoverCase]:
         """Say what would happen if one of a rack's feeds, or a power node above it, died: as of the last 5 s."""
         now = moment_now()
@@ -124,6 +120,10 @@ class LiveSource:
             await asyncio.sleep(0)  # a case may concern every rack of the site: polls go first
         self._failover[rack_id] = (now.mono_ns, cases)
         return cases
+
+    async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
+        """Give the newest transitions first."""
+        return await self._parts.state.transitions(limit, since_ns)
 
     async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Point]:
         """Give the minutes of a series, oldest first; a minute without readings is missing."""

@@ -77,11 +77,11 @@ class Source(Protocol):
     def ready(self) -> list[str]:
         """Say what keeps keeld from doing its work, one sentence each; empty when it is ready."""
 
-    async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
-        """Give the newest transitions first."""
-
     async def failover(self, rack_id: str) -> Sequence[FailoverCase]:
         """Say what would happen if one of a rack's feeds, or a power node above it, died now."""
+
+    async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
+        """Give the newest transitions first."""
 
     async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Span]:
         """Give the minutes of a series, oldest first; a minute without readings is missing."""

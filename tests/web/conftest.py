@@ -215,12 +215,12 @@ class FakeSource:
     def ready(self) -> list[str]:
         return self.waiting
 
-    async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
-        self.asked.append((limit, since_ns))
-        return [MOVE]
     async def failover(self, rack_id: str) -> list[FailoverCase]:
         return [FAILOVER] if rack_id == "r08" else []
 
+    async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
+        self.asked.append((limit, since_ns))
+        return [MOVE]
 
     async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Minute]:
         self.asked.append((kind, name, metric, part, since_ns))

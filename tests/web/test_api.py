@@ -59,7 +59,6 @@ async def test_a_rack_names_what_binds_and_why(client):
     assert not doubtful["is_structural"]
 
 
-async def test_unknown_is_null_and_never_a_number(client):
 async def test_a_rack_says_what_would_happen_if_a_feed_died(client):
     (case,) = (await ask(client, "/api/v1/racks/r08"))["failover"]
     assert case["target"] == {"kind": "feed", "id": "r08/a"}
@@ -72,6 +71,7 @@ async def test_a_rack_says_what_would_happen_if_a_feed_died(client):
     assert (await ask(client, "/api/v1/racks/r01"))["failover"] == []
 
 
+async def test_unknown_is_null_and_never_a_number(client):
     never = await ask(client, "/api/v1/racks/r10")
     assert never["draw_watts"]["best"] is None
     assert never["judgements"][0]["load_ratio"] is None
