@@ -74,6 +74,10 @@ class LiveSource:
             self._view_ns = now.mono_ns
         return self._view
 
+    def findings(self) -> Sequence[str]:
+        """List what cannot be judged as configured."""
+        return self._parts.judge.watch.findings()
+
     def device(self, name: str) -> Latest | None:
         """Give the last word of a configured device; None for a name that is not configured."""
         return self._parts.live.latest.get(name)

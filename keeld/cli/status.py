@@ -25,7 +25,8 @@ def command(ctx: click.Context, config_path: Path, *, as_json: bool) -> None:
     devices = ask(config_path, "/api/v1/devices")["devices"]
     out = [device for device in devices if device["is_out"]]
     if as_json:
-        print_json({"balance": site["balance"], "not_ready": site["not_ready"], "devices_out": out})
+        told = {name: site[name] for name in ("balance", "findings", "not_ready")}
+        print_json(told | {"devices_out": out})
     else:
         _show(site, out)
     ctx.exit(EXIT_FAILED if site["not_ready"] else 0)
@@ -49,5 +50,7 @@ def _show(site: dict[str, Any], out: list[dict[str, Any]]) -> None:
         click.echo(f"out      {device['id']}: {device['outage_reason']} {device['outage_detail'] or ''}".rstrip())
     if len(out) > 20:  # noqa: PLR2004 - a screenful
         click.echo(f"out      and {len(out) - 20} more")
+    for finding in site["findings"]:
+        click.echo(f"finding  {finding}")
     for reason in site["not_ready"]:
         click.echo(f"trouble  {reason}")

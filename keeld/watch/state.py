@@ -221,12 +221,20 @@ def findings(state: SiteState) -> tuple[str, ...]:
     spare = [name for name, node in state.nodes.items() if node.plan.is_spare]
     found = []
     if spare:
-        found.append(f"{len(spare)} circuits taken as unused, nothing hangs on them: {', '.join(sorted(spare)[:8])}")
+        found.append(
+            f"{_count(spare, 'circuit')} taken as unused, nothing hangs on them: {', '.join(sorted(spare)[:8])}"
+        )
     if idle:
-        found.append(f"phase rules idle on {len(idle)} circuits, no line currents: {', '.join(sorted(idle)[:8])}")
+        found.append(f"phase rules idle on {_count(idle, 'circuit')}, no line currents: {', '.join(sorted(idle)[:8])}")
     if sourceless:
-        found.append(f"{len(sourceless)} racks with power that nothing measures: {', '.join(sorted(sourceless)[:8])}")
+        found.append(
+            f"{_count(sourceless, 'rack')} with power that nothing measures: {', '.join(sorted(sourceless)[:8])}"
+        )
     return tuple(found)
+
+
+def _count(names: list[str], noun: str) -> str:
+    return f"{len(names)} {noun}" if len(names) == 1 else f"{len(names)} {noun}s"
 
 
 def _is_idle(state: SiteState, node: NodeState) -> bool:

@@ -40,6 +40,7 @@ def site_form(source: Source, view: SiteView) -> Form:
         "nodes": [node_form(node) for node in view.nodes],
         "alerts": [alarm_form(alarm) for alarm in view.alarms],
         "balance": balance_form(source, source.queue()),
+        "findings": list(source.findings()),
         "not_ready": source.ready(),
     }
 

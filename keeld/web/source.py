@@ -65,6 +65,9 @@ class Source(Protocol):
     def site_view(self) -> SiteView:
         """Give the site as it stands now."""
 
+    def findings(self) -> Sequence[str]:
+        """List what cannot be judged as configured, one sentence each: facts about the site, never alarms."""
+
     def device(self, name: str) -> Latest | None:
         """Give the last word of a configured device; None for a name that is not configured."""
 

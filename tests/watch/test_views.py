@@ -181,7 +181,7 @@ def test_phase_rules_without_line_currents_are_idle_and_named(kit):
     )
     drive, view = view_after(kit, kit.site(racks=1, miners=0), total_only)
     assert node_of(view, "a-r01").judgements == ()
-    assert any("1 circuits taken as unused" in finding for finding in drive.watch.findings())
+    assert any("1 circuit taken as unused" in finding for finding in drive.watch.findings())
     assert any("phase rules idle on 2 circuits" in finding and "a-r01" in finding for finding in drive.watch.findings())
 
 

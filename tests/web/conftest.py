@@ -202,6 +202,9 @@ class FakeSource:
         total = Interval(91_000.0, None, 230_000.0, 0.61, Quality.ESTIMATED)
         return SiteView(time_ns=time_ns, draw=total, racks=racks(), nodes=(node,), alarms=(ALARM,))
 
+    def findings(self) -> list[str]:
+        return ["2 racks with power that nothing measures: r03, <b>r04</b>"]
+
     def device(self, name: str) -> Latest | None:
         return self.latest.get(name)
 

@@ -45,6 +45,7 @@ async def test_site_is_whole(client):
     assert [rack["verdict"] for rack in site["racks"]] == ["OK", "CAN'T TELL", "OVER", "CAN'T TELL", "OK"]
     assert site["balance"]["points_stored"] == {"influx": 4567}
     assert site["balance"]["outages"] == 7
+    assert site["findings"] == ["2 racks with power that nothing measures: r03, <b>r04</b>"]
 
 
 async def test_a_rack_names_what_binds_and_why(client):

@@ -167,6 +167,7 @@ async def test_page_says_it_in_words(browser: Browser, server: Server, name, siz
         "4 567",
         "4 kB, oldest 2 s",
         "1 waiting, 0 given up",
+        "2 racks with power that nothing measures: r03, <b>r04</b>",
     ):
         assert words in seen, words
     assert await browser.ask("document.querySelectorAll('.tile.over').length") == 1

@@ -307,6 +307,11 @@ function note(error) {
   }
 }
 
+function showFindings(findings) {
+  byId("findings-section").hidden = findings.length === 0;
+  match(byId("findings"), findings, (sentence) => sentence, () => make("li"), say);
+}
+
 function showSite(site) {
   document.title = `${site.alerts.some((alert) => alert.severity === "critical") ? "! " : ""}keeld ${site.site}`;
   say(byId("site"), site.site);
@@ -316,6 +321,7 @@ function showSite(site) {
   showAlerts(site.alerts, site.timezone);
   showWall(site.racks);
   showNodes(site.nodes);
+  showFindings(site.findings);
   showBalance(site.balance);
 }
 
