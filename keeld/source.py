@@ -8,17 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from keeld import vitals
+from keeld.budgets.aftermath import FailoverCase
 from keeld.fanout import Fanout
 from keeld.health import Health
 from keeld.history import History, Point
 from keeld.judge import Judge, moment_now
 from keeld.live import Latest, Live
 from keeld.metrics import Metric
-from keeld.model import FailoverCase, SiteView, Transition
+from keeld.model import Transition
 from keeld.notify.outbox import Notifier
 from keeld.sender import Store
 from keeld.settings import Settings
 from keeld.state import State
+from keeld.views import SiteView
 from keeld.web.source import Queue
 
 _VIEW_NS = 500_000_000

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 from keeld.alerts.board import Board
 from keeld.alerts.restored import RestoredAlarm
+from keeld.budgets.aftermath import FailoverCase
 from keeld.budgets.intake import METERING_KINDS
 from keeld.budgets.source import SECOND_NS, Look
 from keeld.budgets.topology import build
 from keeld.budgets.window import SLOT_S
-from keeld.model import OWN_DRIVER, Batch, FailoverCase, Moment, RuleSettings, Site, SiteView, Transition
+from keeld.model import OWN_DRIVER, Batch, Moment, RuleSettings, Site, Transition
+from keeld.views import SiteView
 from keeld.watch.failover import Failover
 from keeld.watch.feeds import CHECK_NS
 from keeld.watch.rulebook import Rulebook

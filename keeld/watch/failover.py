@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from keeld.budgets.aftermath import FailoverCase, Survivor
 from keeld.budgets.failover import Shift, add, line_gain, minus, shift
 from keeld.budgets.interval import published
 from keeld.budgets.source import HELD, Look, Value
 from keeld.budgets.topology import Feed, RackPlan
-from keeld.model import FailoverCase, Survivor
 from keeld.watch.failover_words import Fallen, sentence
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState

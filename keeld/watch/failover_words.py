@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from keeld.budgets.aftermath import Survival, Survivor
 from keeld.budgets.limits import kilo
-from keeld.model import Interval, Survival, Survivor
+from keeld.model import Interval
 from keeld.watch.silence import names
 
 _LEAST_WATTS = 50.0

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from keeld.budgets.aftermath import Survival, Survivor
 from keeld.budgets.electrical import LOWEST_POWER_FACTOR
 from keeld.budgets.failover import add
 from keeld.budgets.interval import NAMES_SHOWN, cap, cross, published
 from keeld.budgets.limits import breaker_base, watts_of
 from keeld.budgets.source import HELD, QUALITIES, Value
-from keeld.model import Interval, PowerNode, Survival, Survivor
+from keeld.model import Interval, PowerNode
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
 from keeld.watch.rulebook import Windows

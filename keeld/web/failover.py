@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keeld.model import FailoverCase, Survivor
+from keeld.budgets.aftermath import FailoverCase, Survivor
 from keeld.web.forms import Form, interval_form
 
 _SURVIVORS_SHOWN = 16

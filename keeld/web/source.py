@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
+from keeld.budgets.aftermath import FailoverCase
 from keeld.health import Health
 from keeld.live import Latest
 from keeld.metrics import Metric
-from keeld.model import FailoverCase, SiteView, Transition
+from keeld.model import Transition
 from keeld.settings import Settings
+from keeld.views import SiteView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,10 @@ import time
 
 import pytest
 
+from keeld.budgets.aftermath import Survival
 from keeld.errors import Outage
 from keeld.metrics import POWER
-from keeld.model import Cord, Device, PowerNode, Reading, Survival
+from keeld.model import Cord, Device, PowerNode, Reading
 
 
 def cases_after(kit, site, poll, *, span_s=400, rack=None):

@@ -10,34 +10,27 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
+from keeld.budgets.aftermath import FailoverCase, Survival, Survivor
 from keeld.errors import ConfigError, Outage, Problem
 from keeld.health import Health
 from keeld.live import Latest, Live
 from keeld.metrics import CURRENT, POWER, Metric
 from keeld.model import (
-    Alarm,
     AlertState,
     Batch,
     Device,
-    FailoverCase,
     Interval,
-    Judgement,
-    NodeView,
     Notice,
     Quality,
     Rack,
     RackBudget,
-    RackView,
     Reading,
     Severity,
     Site,
-    SiteView,
-    Survival,
-    Survivor,
     Transition,
-    Verdict,
 )
 from keeld.settings import HttpSettings, Settings
+from keeld.views import Alarm, Judgement, NodeView, RackView, SiteView, Verdict
 from keeld.web import Queue, Server
 
 HOSTILE = "<img src=x onerror=alert(1)>"
