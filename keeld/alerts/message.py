@@ -7,8 +7,9 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from keeld.alerts.alarm import Alarm, Evidence
-from keeld.model import AlertState, Verdict
+from keeld.model import AlertState
 from keeld.text import clean
+from keeld.views import Verdict
 
 TITLE_MOST = 79
 _LABEL_MOST, _LABEL_LEAST = 28, 16

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from keeld.budgets.source import ESTIMATED, QUALITIES, UNKNOWN, Value
-from keeld.model import Interval, Verdict
+from keeld.model import Interval
+from keeld.views import Verdict
 
 NAMES_SHOWN = 16
 

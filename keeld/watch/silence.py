@@ -19,7 +19,8 @@ from keeld.budgets.source import SECOND_NS
 from keeld.budgets.topology import UNHEARD_DRIVERS, Path, Topology
 from keeld.budgets.window import SLOT_S
 from keeld.errors import Outage
-from keeld.model import Moment, Verdict
+from keeld.model import Moment
+from keeld.views import Verdict
 from keeld.watch.racks import SLOT_CAP_S, RackState
 from keeld.watch.rulebook import NOT_OVER, Rulebook
 

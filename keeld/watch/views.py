@@ -11,7 +11,8 @@ from keeld.budgets.electrical import LOWEST_POWER_FACTOR
 from keeld.budgets.interval import published, verdict
 from keeld.budgets.limits import breaker_base
 from keeld.budgets.source import HELD
-from keeld.model import Alarm, Interval, Judgement, Moment, NodeView, Quality, RackView, SiteView, Verdict
+from keeld.model import Interval, Moment, Quality
+from keeld.views import Alarm, Judgement, NodeView, RackView, SiteView, Verdict
 from keeld.watch.cooling import CoolingState
 from keeld.watch.derived import site_draw
 from keeld.watch.nodes import NodeState

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from keeld import __version__
 from keeld.health import Health
-from keeld.model import SiteView, Verdict
+from keeld.views import SiteView, Verdict
 from keeld.web.source import Queue, Source
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -7,20 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from keeld.live import Latest, Packed
-from keeld.model import (
-    Alarm,
-    Batch,
-    Device,
-    Interval,
-    Judgement,
-    NodeView,
-    Quality,
-    RackView,
-    SiteView,
-    Transition,
-    Verdict,
-)
+from keeld.model import Batch, Device, Interval, Quality, Transition
 from keeld.text import rfc3339
+from keeld.views import Alarm, Judgement, NodeView, RackView, SiteView, Verdict
 from keeld.web.source import Queue, Source, Span
 
 Form = dict[str, Any]

@@ -18,8 +18,8 @@ from aiohttp import web
 
 from keeld.errors import ConfigError
 from keeld.metrics import CATALOGUE, Metric
-from keeld.model import SiteView
 from keeld.text import rfc3339
+from keeld.views import SiteView
 from keeld.web import forms
 from keeld.web.exposition import CONTENT_TYPE, exposition
 from keeld.web.failover import failover_form

@@ -17,7 +17,8 @@ from keeld.budgets.limits import (
     watts_of,
 )
 from keeld.budgets.source import ESTIMATED, GOOD, UNKNOWN, Value
-from keeld.model import CoolingNode, PowerNode, Verdict
+from keeld.model import CoolingNode, PowerNode
+from keeld.views import Verdict
 
 
 @pytest.mark.parametrize(

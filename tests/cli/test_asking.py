@@ -16,7 +16,8 @@ from rich.console import Console
 
 from keeld.cli import keeld
 from keeld.demo import table
-from keeld.model import Alarm, AlertState, Interval, Judgement, Notice, Rack, RackView, Severity, Transition, Verdict
+from keeld.model import AlertState, Interval, Notice, Rack, Severity, Transition
+from keeld.views import Alarm, Judgement, RackView, Verdict
 from keeld.web import forms
 
 ALARM = Alarm(

@@ -32,8 +32,8 @@ from keeld.model import (
     RackBudget,
     Reading,
     Site,
-    Verdict,
 )
+from keeld.views import Verdict
 from keeld.watch import Watch
 
 

@@ -1,0 +1,114 @@
+"""What keeld has to say, as the page, the API and the commands take it: the site at one moment, judged.
+
+Like the values of `model`, these are frozen and in SI units; they are made by `watch` and never go back into it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keeld.model import AlertState, Interval, Rack, Severity
+
+
+class Verdict(enum.StrEnum):
+    """What keeld says of a budget: certain, possible or fine."""
+
+    OVER = "OVER"
+    CANT_TELL = "CAN'T TELL"
+    OK = "OK"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """One budget, judged: the load as an interval against the limit that holds for it now."""
+
+    target_kind: str
+    """rack, power_node or cooling_node."""
+    target_id: str
+    constraint: str
+    """power, air, liquid, current/L1, apparent_power: what binds."""
+    unit: str
+    """W, A or VA: of `limit` and of `value`."""
+    limit: float
+    base: str
+    """What a percentage of this limit is a percentage of, in words: `breaker 60 A x 0.95 environment`."""
+    value: Interval
+    verdict: Verdict
+    why: str = ""
+    """For CAN'T TELL: which sources are lost, or that none was ever configured."""
+    structural: bool = False
+    """True where no source was ever configured: a finding, never an alarm."""
+
+    @property
+    def load_ratio(self) -> float | None:
+        """Best value over the limit; None where nothing was measured."""
+        return None if self.value.best is None else self.value.best / self.limit
+
+    @property
+    def headroom(self) -> float:
+        """Limit less the highest possible value, in the judgement's unit; may be negative."""
+        return self.limit - self.value.hi
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RackView:
+    """A rack as it stands now."""
+
+    rack: Rack
+    draw: Interval
+    air: Interval | None
+    liquid: Interval | None
+    verdict: Verdict
+    """The worst of its judgements, structural ones left out unless there is nothing else."""
+    binding: Judgement | None
+    """The judgement with the highest load ratio."""
+    judgements: tuple[Judgement, ...]
+    feeds: Mapping[str, Interval]
+    """Feed letter to its draw, in W."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """A power or cooling node as it stands now."""
+
+    kind: str
+    id: str
+    label: str
+    draw: Interval
+    verdict: Verdict
+    judgements: tuple[Judgement, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """An alarm that is not OK: what the page and `keeld alerts` list."""
+
+    key: str
+    alert_id: str
+    rule: str
+    target_kind: str
+    target_id: str
+    state: AlertState
+    severity: Severity
+    since_ns: int
+    lo: float | None
+    best: float | None
+    hi: float | None
+    limit: float | None
+    unit: str
+    title: str
+    text: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteView:
+    """Everything keeld has to say about the site at one moment."""
+
+    time_ns: int
+    draw: Interval
+    racks: tuple[RackView, ...]
+    nodes: tuple[NodeView, ...]
+    alarms: tuple[Alarm, ...]
