@@ -141,7 +141,7 @@ async def test_a_mail_is_plain_text_with_its_id_and_its_thread(server, channel, 
     assert first.get_content_type() == "text/plain"
     assert first.get_content().splitlines() == message().transition.text.splitlines()
     assert second["Subject"].strip().startswith("[RESOLVED] ")
-    assert "EHLO [127.0.0.1]" in server.commands
+    assert "ehlo [127.0.0.1]" in server.commands
 
 
 async def test_a_login_goes_over_checked_tls(secure, channel, message, certificate, monkeypatch):
