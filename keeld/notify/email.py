@@ -161,7 +161,8 @@ class _Delivery:
 
     def _connect(self, client: smtplib.SMTP) -> None:
         host = self._url.host or ""
-        client._host = host  # type: ignore[attr-defined]  # noqa: SLF001 - the name TLS checks; set only by the constructor, which would connect
+        # The name that TLS checks is set by the constructor alone, and only together with connecting there and then.
+        client._host = host  # type: ignore[attr-defined] # undeclared # noqa: SLF001 - see above
         code, said = client.connect(host, self._url.explicit_port or _PORTS[self._url.scheme])
         if code != 220:  # noqa: PLR2004 - RFC 5321: ready
             raise smtplib.SMTPConnectError(code, said)
