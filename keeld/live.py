@@ -6,6 +6,7 @@ each of them is in a tuple that all devices of a kind share. That takes a tenth 
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -75,7 +76,8 @@ class Live:
         if batch.readings:
             latest.batches[batch.group] = self._pack(batch)
         if batch.info:
-            latest.info.update(batch.info)
+            # a thousand miners of one model say the same: they share the words
+            latest.info.update((sys.intern(name), sys.intern(value)) for name, value in batch.info)
 
     def _pack(self, batch: Batch) -> Packed:
         metrics, values, parts = zip(*batch.readings, strict=True)

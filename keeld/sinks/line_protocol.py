@@ -93,6 +93,8 @@ class Encoder:
         if layout is not None and layout.device is device and layout.shape.columns == columns:
             return layout
         layout = _lay_out(device, self._shape(batch, columns))
+        if batch.group is not Group.FAST:
+            return layout  # wanted again in a minute or an hour: made anew then, and not kept for thousands of devices
         if len(self._layouts) >= _LAYOUTS_MOST:
             self._layouts.clear()
         self._layouts[key] = layout
