@@ -1,4 +1,4 @@
-"""`make bench`: CPU per poll, then a fleet for some minutes. Exit code 1 when a bound is exceeded."""
+"""`make bench`: CPU per poll, CPU of judging, then a fleet for some minutes. Exit code 1 when a bound is exceeded."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import argparse
 import asyncio
 import sys
 
-from bench import fleet, polls
+from bench import fleet, judging, polls
 
 
 def main() -> int:
-    """Run what was asked for; both by default."""
+    """Run what was asked for; all by default."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--seconds", type=int, default=300, help="how long the fleet is watched")
-    parser.add_argument("--only", choices=("polls", "fleet"), help="run one half")
+    parser.add_argument("part", nargs="?", choices=("polls", "judging", "fleet"), help="run this part alone")
     chosen = parser.parse_args()
     kept = True
-    if chosen.only != "fleet":
+    if chosen.part in (None, "polls"):
         kept &= asyncio.run(polls.run())
-    if chosen.only != "polls":
+    if chosen.part in (None, "judging"):
+        kept &= judging.run()
+    if chosen.part in (None, "fleet"):
         kept &= fleet.run(chosen.seconds)
     return 0 if kept else 1
 

@@ -15,7 +15,7 @@ _SPARE_FILES = 256
 """For databases, channels, the page and what Python itself holds open."""
 
 _SETTLED_S = (0.0, 30.0)
-_COLLECT_EVERY = (5_000, 20, 50)
+COLLECT_EVERY = (5_000, 20, 50)
 """Allocations before a young collection, young ones before a middle one, middle ones before a full one."""
 
 
@@ -25,7 +25,7 @@ async def settle_memory() -> None:
     A full collection walks every object there is, 0.2 s at 2,500 devices, and stops every poll meanwhile. The site's
     own objects never become garbage: they are set aside once they are there, and again when the first polls have been.
     """
-    gc.set_threshold(*_COLLECT_EVERY)
+    gc.set_threshold(*COLLECT_EVERY)
     for wait_s in _SETTLED_S:
         await asyncio.sleep(wait_s)
         gc.collect()
