@@ -26,6 +26,8 @@ class Target:
     covers: frozenset[str] = frozenset()
     group: str = ""
     """What a grouped rule speaks for at once, as the panel of a circuit."""
+    tags: frozenset[str] = frozenset()
+    """What a selector may choose it by, as `kind:value`: rack, row, class, state, tenant, device, node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +93,16 @@ class Alarm:
         return short_id(self.key)
 
     def thresholds(self, level: Level) -> Thresholds:
-        """Give a level's limits as its machine takes them."""
-        clear = level.limit * (1.0 - self.rule.deadband)
+        """Give a level's limits as its machine takes them; a floor is a ceiling for the value with its sign turned."""
+        sign = -1.0 if self.rule.is_floor else 1.0
+        over = sign * level.limit
+        clear = over - abs(over) * self.rule.deadband - self.rule.hysteresis
         if self.evidence.clear is not None:
-            clear = min(self.evidence.clear, level.limit)
-        return Thresholds(level.limit, clear, level.on_s, self.rule.off_s)
+            clear = min(sign * self.evidence.clear, over)
+        return Thresholds(over, clear, level.on_s, self.rule.off_s)
+
+    def _turned(self, span: Span | None) -> Span | None:
+        return Span(-span.hi, -span.lo) if span is not None and self.rule.is_floor else span
 
     def step(self, evidence: Evidence, *, mono_ns: int, cap_s: float) -> None:
         """Run every level's machine on new evidence."""
@@ -103,7 +110,7 @@ class Alarm:
         if evidence.is_known:
             self.known_ns = mono_ns
         for machine, level, span in zip(self.machines, self.levels, evidence.spans, strict=True):
-            machine.step(span, self.thresholds(level), mono_ns=mono_ns, cap_s=cap_s)
+            machine.step(self._turned(span), self.thresholds(level), mono_ns=mono_ns, cap_s=cap_s)
 
     def overall(self) -> tuple[AlertState, Severity]:
         """Sum the levels up: the worst one that is active, else the worst that is pending."""

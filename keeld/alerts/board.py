@@ -58,7 +58,8 @@ class Board:
         alarm = self.alarms.get(name)
         if alarm is None:
             if not any(
-                span is not None and span.lo > level.limit for span, level in zip(evidence.spans, levels, strict=True)
+                span is not None and rule.is_exceeded(*span, level.limit)
+                for span, level in zip(evidence.spans, levels, strict=True)
             ):
                 return False
             machines = [Machine() for _ in levels]

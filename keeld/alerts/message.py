@@ -16,6 +16,7 @@ _LABEL_MOST, _LABEL_LEAST = 28, 16
 _WIDE = 0.02
 _NEARLY = 0.005
 """Closer to the limit than this, 100 % would say neither over nor under."""
+_LOAD_UNITS = frozenset({"W", "VA", "A"})
 _OVER_AND_DONE = frozenset({"resolved", "withdrawn"})
 """Ends after which what was wrong, or unobserved, is so no longer."""
 _NS = 1_000_000_000
@@ -87,6 +88,8 @@ def _word(alarm: Alarm, ended: str) -> str:
         return alarm.evidence.word
     if not alarm.evidence.is_known:
         return Verdict.CANT_TELL.value
+    if alarm.rule.is_floor or not _is_load(alarm.evidence):
+        return alarm.severity.upper()
     ratio = _ratio(alarm.evidence)
     return Verdict.OVER.value if ratio is not None and ratio > 1.0 else alarm.severity.upper()
 
@@ -103,7 +106,14 @@ def ratio_words(evidence: Evidence) -> str:
     return _against(evidence, evidence.base)
 
 
+def _is_load(evidence: Evidence) -> bool:
+    """Whether value and limit are amounts of which a percentage says something; of degrees it does not."""
+    return evidence.unit in _LOAD_UNITS
+
+
 def _against(evidence: Evidence, base: str) -> str:
+    if not _is_load(evidence):
+        return _beside(evidence, base)
     ratio = _ratio(evidence)
     if ratio is None or evidence.limit is None or evidence.lo is None:
         return ""
@@ -117,6 +127,14 @@ def _against(evidence: Evidence, base: str) -> str:
     return f"{_number(_likeliest(evidence) / scale)} of {limit} = {ratio * 100:.{digits}f} %"
 
 
+def _beside(evidence: Evidence, base: str) -> str:
+    """Say a value that is no load beside its limit: `34.2 °C, limit 32 °C class A2`."""
+    if evidence.lo is None or evidence.limit is None:
+        return ""
+    value, limit = (f"{_number(number)} {evidence.unit}".rstrip() for number in (_likeliest(evidence), evidence.limit))
+    return f"{value}, limit {limit} {base}".rstrip()
+
+
 def _likeliest(evidence: Evidence) -> float:
     return (evidence.lo or 0.0) if evidence.best is None else evidence.best
 
@@ -126,7 +144,7 @@ def _figures(evidence: Evidence) -> list[str]:
     if not words or evidence.lo is None or evidence.hi is None or evidence.limit is None:
         return []
     line = f"Value: {words}" + (f" ({evidence.what})" if evidence.what else "")
-    if evidence.hi - evidence.lo > _WIDE * evidence.limit:
+    if evidence.hi - evidence.lo > _WIDE * abs(evidence.limit):
         scale, unit = _scale(evidence.limit, evidence.unit)
         line += f"; known to lie between {_number(evidence.lo / scale)} and {_number(evidence.hi / scale)} {unit}"
     return [line]

@@ -1,7 +1,8 @@
-"""The rules as they ship: data, one entry each, after the table of default rules.
+"""What a rule is: data. The rules that ship are in `alerts.shipped`, one file for each field.
 
-A level's limit is a ratio of the target's budget (or rating); `needs` names a fact that must hold beside it. A rule
-lives in sets (mining, ai, plant) with levels of their own; a rack's set follows from its state.
+A level's limit is in the unit of the values it is compared with: mostly a ratio of the target's budget or rating, else
+K, degrees or a count. `needs` names a fact that must hold beside it. A rule lives in sets (mining, ai, plant) with
+levels of their own; a rack's set follows from its state.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ SET_OF_STATE: Mapping[str, str] = MappingProxyType(
 )
 
 MINUTE_S = 60.0
+FIVE_MINUTES_S = 5 * MINUTE_S
+QUARTER_HOUR_S = 15 * MINUTE_S
 HOUR_S = 3600.0
 
 MEASURED = "measured"
@@ -51,6 +54,10 @@ class Rule:
     off_s: float
     deadband: float = 0.0
     """Share of the limit that the value must fall below it before the alarm clears."""
+    hysteresis: float = 0.0
+    """Distance of the clear level from the limit in the unit of the value, beside `deadband`."""
+    is_floor: bool = False
+    """Whether below the limit is the bad side."""
     base: float = 1.0
     """The limit that an operator's `limit` replaces; the levels keep their proportion to it."""
     grouped: bool = False
@@ -63,151 +70,14 @@ class Rule:
     runbook: str = ""
     route: str = field(default="")
 
+    def is_exceeded(self, lo: float, hi: float, limit: float) -> bool:
+        """Whether a value between `lo` and `hi` is certainly on the bad side of a limit."""
+        return hi < limit if self.is_floor else lo > limit
 
-def _level(severity: Severity, limit: float, on_s: float, window_s: float = 0.0, needs: str = "") -> Level:
+
+def level(severity: Severity, limit: float, on_s: float, window_s: float = 0.0, needs: str = "") -> Level:
+    """Make a level as the shipped tables write it."""
     return Level(severity=severity, limit=limit, on_s=on_s, window_s=window_s, needs=needs)
-
-
-_INFO, _WARNING, _CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
-_FIVE = 5 * MINUTE_S
-_QUARTER = 15 * MINUTE_S
-
-BREAKER_OVERLOAD = Rule(
-    number=1,
-    name="breaker_overload",
-    title="over its breaker's rating",
-    levels={
-        PLANT: (
-            _level(_WARNING, 1.00, 60.0),
-            _level(_CRITICAL, 1.02, 60.0),  # between 100 and 102 % a meter's own class could be the excess
-            _level(_CRITICAL, 1.10, 20.0),
-        )
-    },
-    off_s=_FIVE,
-    deadband=0.01,
-    inhibits=frozenset({"continuous_over", "rack_density_power"}),
-    advice="Shed or move load from this circuit now; the breaker may trip.",
-)
-CONTINUOUS_OVER = Rule(
-    number=3,
-    name="continuous_over",
-    title="over its continuous limit",
-    levels={PLANT: (_level(_INFO, 1.0, _FIVE, _FIVE), _level(_WARNING, 1.0, 0.0, 3 * HOUR_S))},
-    off_s=_QUARTER,
-    deadband=0.03,
-    grouped=True,
-    advice="Plan to move load; the breaker does not trip at this load, but is not listed to carry it for hours.",
-)
-FEED_DEAD = Rule(
-    number=7,
-    name="feed_dead",
-    title="is dead",
-    levels={AI: (_level(_CRITICAL, 0.5, 5.0),)},
-    off_s=60.0,
-    base=0.5,
-    inhibits=frozenset(
-        {"redundancy_lost_load", "redundancy_will_trip", "psu_survivability", "rack_density_power", "source_stale"}
-    ),
-    inhibits_early=True,
-    advice="Check the upstream breaker; until it is back, the other feed carries everything alone.",
-)
-RACK_DENSITY_POWER = Rule(
-    number=13,
-    name="rack_density_power",
-    title="over its power budget",
-    levels={
-        AI: (_level(_WARNING, 0.9, _FIVE, _FIVE), _level(_CRITICAL, 1.0, _FIVE, _FIVE)),
-        MINING: (
-            _level(_WARNING, 1.0, _FIVE, _FIVE),
-            _level(_CRITICAL, 1.0, _FIVE, _FIVE, PHASE_OVER_DERATE),
-            _level(_CRITICAL, 1.05, _QUARTER, _FIVE),
-        ),
-    },
-    off_s=_QUARTER,
-    deadband=0.03,
-    advice="Lower the load of this rack, or raise its budget if its feeds and cooling allow it.",
-)
-RACK_DENSITY_AIR = Rule(
-    number=14,
-    name="rack_density_air",
-    title="over its air-cooling budget",
-    levels={
-        AI: (
-            _level(_WARNING, 0.9, _FIVE, _FIVE),
-            _level(_CRITICAL, 1.0, _FIVE, _FIVE, INLET_OR_ZONE),
-            _level(_CRITICAL, 1.15, _QUARTER, _FIVE, MEASURED),
-        )
-    },
-    off_s=_QUARTER,
-    deadband=0.03,
-    advice="Lower the load or check coolant flow: less heat taken by liquid means more for the air.",
-)
-BLIND = Rule(
-    number=31,
-    name="blind",
-    title="is not observed",
-    levels={AI: (_level(_CRITICAL, 0.5, 3 * MINUTE_S),), MINING: (_level(_WARNING, 0.5, _FIVE),)},
-    off_s=60.0,
-    base=0.5,
-    inhibits=frozenset(
-        {
-            "rack_density_power",
-            "rack_density_air",
-            "rack_density_liquid",
-            "zone_cooling_n1",
-            "forecast_breach",
-            "possible_breach",
-            "source_stale",
-        }
-    ),
-    inhibits_early=True,
-    advice="Limits here are not being checked. Restore the meters or the network to them.",
-)
-SITE_BLIND = replace(BLIND, levels={MINING: (_level(_CRITICAL, 0.5, _QUARTER),)})
-"""Rule 31 for all of a site's mining racks together."""
-SOURCE_STALE = Rule(
-    number=32,
-    name="source_stale",
-    title="does not answer",
-    levels={
-        PLANT: (_level(_INFO, 0.5, 0.0), _level(_WARNING, 0.5, _QUARTER)),
-        MINING: (_level(_WARNING, 0.5, _FIVE),),
-    },
-    off_s=30.0,
-    base=0.5,
-    advice="Check its power, its network port and its address; of accelerators the driver on their host.",
-)
-PATH_DOWN = replace(
-    SOURCE_STALE,
-    title="is silent with all behind it",
-    levels={
-        PLANT: (
-            _level(_WARNING, 0.5, 20.0),
-            _level(_CRITICAL, 0.5, 3 * MINUTE_S, needs=BLINDS_RACK),
-            _level(_CRITICAL, 0.5, _QUARTER, needs=BLINDS_SITE),
-        )
-    },
-    inhibits=frozenset({"source_stale", "blind"}),
-    inhibits_early=True,
-    advice="Check the gateway or switch itself: its power, its uplink, its address.",
-)
-"""Rule 32 for what several devices are reached through: one cause, one page."""
-
-SHIPPED: Mapping[str, Rule] = MappingProxyType(
-    {
-        rule.name: rule
-        for rule in (
-            BREAKER_OVERLOAD,
-            CONTINUOUS_OVER,
-            FEED_DEAD,
-            RACK_DENSITY_POWER,
-            RACK_DENSITY_AIR,
-            BLIND,
-            SOURCE_STALE,
-        )
-    }
-)
-"""By name. The order is that of evaluation: a cause stands before what follows from it."""
 
 
 def tuned(rule: Rule, settings: RuleSettings | None) -> Rule:

@@ -30,6 +30,7 @@ class Intake:
 
     __slots__ = (
         "_gpus",
+        "_learnt",
         "_order_ns",
         "_stamps",
         "answered_ns",
@@ -53,6 +54,7 @@ class Intake:
         self._order_ns: dict[Group, int] = {}
         self._stamps: dict[Group, tuple[int, Outage | None]] = {}
         self._gpus = device.kind == "accelerator"
+        self._learnt: frozenset[Metric] = frozenset()
         self._expect()
 
     def _expect(self) -> None:
@@ -82,6 +84,16 @@ class Intake:
             keeps_peaks = metric in (POWER, CURRENT)
             source = self.sources[metric, part] = Source(keep_recent=keep_recent, keep_peaks=keeps_peaks)
         return source
+
+    def learn(self, metric: Metric) -> None:
+        """Keep every part of a quantity that the device shows from now on, up to a bound for each device."""
+        self._learnt |= {metric}
+
+    def parts_of(self, metric: Metric) -> dict[str, Source]:
+        """Give the sources of a quantity that ever had a sample, by part."""
+        return {
+            part: source for (kept, part), source in self.sources.items() if kept is metric and source.value is not None
+        }
 
     def measured(self, metric: Metric, part: str = "") -> Source | None:
         """Give the source of a quantity if it ever had a sample."""
@@ -135,8 +147,13 @@ class Intake:
             source = sources.get((metric, part))
             if source is not None:
                 source.add(value, mono_ns, slot=slot, interval_ns=interval_ns)
-            elif self._gpus and metric is POWER and len(sources) < _MOST_LEARNT and _is_gpu(part):
-                self.source(POWER, part).add(value, mono_ns, slot=slot, interval_ns=interval_ns)
+            elif self._is_wanted(metric, part):
+                self.source(metric, part).add(value, mono_ns, slot=slot, interval_ns=interval_ns)
+
+    def _is_wanted(self, metric: Metric, part: str) -> bool:
+        if metric not in self._learnt and not (self._gpus and metric is POWER and _is_gpu(part)):
+            return False
+        return len(self.sources) < _MOST_LEARNT
 
     def is_gone(self, mono_ns: int) -> bool:
         """Whether a device that was heard before has now been silent for max(6 intervals, 60 s)."""

@@ -85,8 +85,12 @@ class Watch:
             return ()
         if self._first_ns is None and batch.readings:
             self._first_ns = now.mono_ns + FIRST_NS
+        listeners = self._state.listeners.get(device.id)
+        if listeners is not None:
+            for duty in listeners:
+                duty.arrive(intake, batch, self._board, now)
         if intake.device.kind not in METERING_KINDS:
-            return ()
+            return () if listeners is None else self._take_moves()
         self._state.arrive(intake, self._board, now, is_first=is_first)
         if self._state.feeds.observe(intake, batch.group) and self._check_ns is None:
             self._check_ns = now.mono_ns
@@ -101,11 +105,14 @@ class Watch:
             due_ns = min(due_ns, self._first_ns)
         if self._check_ns is not None:
             due_ns = min(due_ns, self._check_ns)
-        return min([due_ns, *(state.waits_ns for state in self._state.waiting.values() if state.waits_ns is not None)])
+        waits = (state.waits_ns for state in self._state.waiting.values())
+        dues = (duty.due_ns() for duty in self._state.duties)
+        return min([due_ns, *(due for due in (*waits, *dues) if due is not None)])
 
     def tick(self, now: Moment) -> Outcome:
         """Do what is due, a slice at a time."""
         self._state.judge_waiting(self._board, now)
+        self._state.judge_due(self._board, now)
         self._check_feeds(now)
         if self._closing is None:
             self._closing = self._begin(now)
@@ -193,6 +200,18 @@ class Watch:
     def findings(self) -> tuple[str, ...]:
         """List what cannot be judged as configured, as sentences: facts about the site, never alarms."""
         return findings(self._state)
+
+    def memory(self) -> Mapping[str, bytes]:
+        """Give the notes that the duties want to find again after a restart, by `duty/key`."""
+        return {
+            f"{duty.name}/{key}": note for duty in self._state.duties for key, note in duty.memory().items()
+        }  # fmt: skip
+
+    def recall(self, memory: Mapping[str, bytes], now: Moment) -> None:
+        """Hand the notes of before the restart back to the duties; call it before the first batch."""
+        for duty in self._state.duties:
+            head = f"{duty.name}/"
+            duty.recall({key.removeprefix(head): note for key, note in memory.items() if key.startswith(head)}, now)
 
     def snapshot(self) -> tuple[RestoredAlarm, ...]:
         """Give every alarm that is not OK, as it must survive a restart."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from keeld.alerts.alarm import Target
 from keeld.alerts.machine import Span
-from keeld.alerts.rules import PATH_DOWN, SET_OF_STATE, SHIPPED, SITE_BLIND, Level, Rule, tuned
+from keeld.alerts.rules import SET_OF_STATE, Level, Rule, tuned
+from keeld.alerts.shipped import SHIPPED
+from keeld.alerts.shipped.silence import PATH_DOWN, SITE_BLIND
 from keeld.budgets.window import Mean, Window, slots_of
 from keeld.model import Rack, RuleSettings
 
@@ -25,8 +28,9 @@ class Rulebook:
         """Give a rule by name."""
         return self._rules[name]
 
-    def levels(self, name: str, set_name: str) -> tuple[Level, ...]:
-        """Give a rule's levels in a set; none where it is switched off or does not belong to the set."""
+    def levels(self, name: str, set_name: str, target: Target | None = None) -> tuple[Level, ...]:
+        """Give a rule's levels in a set, at a target; none where it is switched off or does not belong to the set."""
+        del target
         return self.levels_of(self._rules[name], set_name)
 
     def levels_of(self, rule: Rule, set_name: str) -> tuple[Level, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 
 from keeld.alerts.board import Board
@@ -13,6 +14,8 @@ from keeld.budgets.topology import Topology
 from keeld.model import Batch, Interval, Moment
 from keeld.watch.cooling import cooling_states
 from keeld.watch.derived import Publisher
+from keeld.watch.duties import DUTIES
+from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.feeds import FeedWatch
 from keeld.watch.nodes import NodeState, is_urgent, judge_continuous, judge_overload, judge_overload_slot
 from keeld.watch.racks import RackState, judge_density, note_facts
@@ -37,6 +40,10 @@ class SiteState:
         self.feeds = FeedWatch(topology)
         self.silence = Silence(topology, self.racks, now.mono_ns)
         self.publisher = Publisher(topology.site)
+        ground = Ground(topology, rules, self.racks, self.nodes, self.cooling, self.feeds, self.silence)
+        self.duties = tuple(duty(ground) for duty in DUTIES)
+        self.listeners = _listeners(self.duties)
+        """Device to the duties that must see its batches as they arrive."""
         self.waiting: dict[str, NodeState] = {}
         """Nodes with a delay of the overload rule running."""
         self.urgent: set[str] = set()
@@ -53,12 +60,17 @@ class SiteState:
             self.cooling[name].windows.keep(before.cooling[name].windows)
         self.feeds.keep(before.feeds)
         self.silence.keep(before.silence)
+        past = {duty.name: duty for duty in before.duties}
+        for duty in self.duties:
+            if duty.name in past:
+                duty.keep(past[duty.name])
 
     def subjects(self) -> Iterator[Subject]:
         """List every rule that is on at each of its targets."""
-        return subjects(
+        found = subjects(
             self.rules, self.topology, racks=self.racks, nodes=self.nodes, feeds=self.feeds, silence=self.silence
         )
+        return chain(found, *(duty.subjects() for duty in self.duties))
 
     def arrive(self, intake: Intake, board: Board, now: Moment, *, is_first: bool) -> None:
         """Run the overload rule on the breakers that a meter tells of."""
@@ -89,6 +101,13 @@ class SiteState:
                     state.waits_ns = None  # no fresh value to judge: the next sample will
                     self.waiting.pop(state.plan.node.id, None)
 
+    def judge_due(self, board: Board, now: Moment) -> None:
+        """Let the duties judge what has become due between two batches."""
+        for duty in self.duties:
+            due_ns = duty.due_ns()
+            if due_ns is not None and due_ns <= now.mono_ns:
+                duty.judge_due(board, now)
+
     def close(self, look: Look, board: Board, now: Moment, *, missed: int, batches: list[Batch]) -> Iterator[int]:
         """Close a slot: racks, then nodes from the leaves up, then silence; yields what each step cost."""
         if missed:
@@ -106,6 +125,9 @@ class SiteState:
         self._bound_racks(look)
         for zone in self.cooling.values():
             zone.close(look, missed=missed)
+        slot = Slot(look, now, missed)
+        for duty in self.duties:
+            yield from duty.close(slot, board)
         yield from self.silence.judge(self.rules, board, now)
         for rack in self.racks.values():
             self._note_facts(rack, look)
@@ -181,8 +203,13 @@ class SiteState:
 
     def publish(self, names: Iterable[tuple[str, str]], now: Moment) -> list[Batch]:
         """Make the derived batches of some targets; what is none of them has no batch."""
-        made = [self._publish_one(kind, name, now) for kind, name in names]
-        return [batch for batch in made if batch is not None]
+        made = [(kind, name, self._publish_one(kind, name, now)) for kind, name in names]
+        return [self._with_duties(kind, name, batch) for kind, name, batch in made if batch is not None]
+
+    def _with_duties(self, kind: str, name: str, batch: Batch) -> Batch:
+        """Add what the duties have to say of a target to its batch."""
+        added = tuple(chain.from_iterable(duty.readings(kind, name) for duty in self.duties))
+        return replace(batch, readings=batch.readings + added) if added else batch
 
     def _publish_one(self, kind: str, name: str, now: Moment) -> Batch | None:
         if kind == "rack" and name in self.racks:
@@ -192,6 +219,14 @@ class SiteState:
         if kind == "cooling_node" and name in self.cooling:
             return self.publisher.cooling(self.cooling[name], now)
         return self.publisher.site(list(self.racks.values()), now) if kind == "site" else None
+
+
+def _listeners(duties: tuple[Duty, ...]) -> dict[str, tuple[Duty, ...]]:
+    found: dict[str, tuple[Duty, ...]] = {}
+    for duty in duties:
+        for device_id in duty.devices():
+            found[device_id] = (*found.get(device_id, ()), duty)
+    return found
 
 
 def _coolant(topology: Topology, name: str | None) -> str:
@@ -230,7 +265,7 @@ def findings(state: SiteState) -> tuple[str, ...]:
         found.append(
             f"{_count(sourceless, 'rack')} with power that nothing measures: {', '.join(sorted(sourceless)[:8])}"
         )
-    return tuple(found)
+    return (*found, *chain.from_iterable(duty.findings() for duty in state.duties))
 
 
 def _count(names: list[str], noun: str) -> str:

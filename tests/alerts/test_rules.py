@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from keeld.alerts.rules import AI, MINING, PLANT, RANK, SHIPPED, tuned
+from keeld.alerts.rules import AI, MINING, PLANT, RANK, tuned
+from keeld.alerts.shipped import SHIPPED
 from keeld.model import Severity
 from keeld.settings import RuleSettings
 

@@ -12,7 +12,8 @@ from keeld.alerts.alarm import Alarm, Evidence, Target, short_id
 from keeld.alerts.machine import Machine, Span
 from keeld.alerts.message import TITLE_MOST, compose, ratio_words
 from keeld.alerts.restored import LevelState, RestoredAlarm
-from keeld.alerts.rules import AI, SHIPPED
+from keeld.alerts.rules import AI
+from keeld.alerts.shipped import SHIPPED
 from keeld.model import AlertState, Severity
 
 SINCE_NS = 1_760_000_000_000_000_000

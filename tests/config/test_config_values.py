@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keeld.alerts import rules as shipped
+from keeld.alerts import shipped
 from keeld.config import Checked, check, load
 from keeld.config.known import Known
 from keeld.config.rulebook import RULES

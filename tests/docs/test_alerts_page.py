@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from keeld.alerts.rules import SHIPPED, Level, Rule
+from keeld.alerts.rules import Level, Rule
+from keeld.alerts.shipped import SHIPPED
 
 PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"
 

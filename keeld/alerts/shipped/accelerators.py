@@ -1,0 +1,7 @@
+"""Rules about accelerators."""
+
+from __future__ import annotations
+
+from keeld.alerts.rules import Rule
+
+RULES: tuple[Rule, ...] = ()

@@ -1,0 +1,7 @@
+"""Rules about cooling: zones, loops, intakes, leaks."""
+
+from __future__ import annotations
+
+from keeld.alerts.rules import Rule
+
+RULES: tuple[Rule, ...] = ()

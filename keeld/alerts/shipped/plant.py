@@ -1,0 +1,7 @@
+"""Rules about the site as a whole: caps, demand, orders, contacts."""
+
+from __future__ import annotations
+
+from keeld.alerts.rules import Rule
+
+RULES: tuple[Rule, ...] = ()

@@ -1,0 +1,7 @@
+"""The duties of the watch, in their order at the end of a slot: a cause stands before what follows from it."""
+
+from __future__ import annotations
+
+from keeld.watch.duty import Duty
+
+DUTIES: tuple[type[Duty], ...] = ()
