@@ -63,6 +63,7 @@ class App:
         self.live = Live(settings.site.devices.values())
         self.state = State(settings.storage.directory / "state.db", health=self.health)
         watch = Watch(settings.site, settings.rules, now=moment_now(), restored=_restored(self.state.alarms))
+        watch.recall(self.state.notes, moment_now())
         self.judge = Judge(watch, self.state, self.fanout, self.live, self.health)
         self.judge.on_committed = self._hand_on
         self.history = History(settings.storage.directory / "history.db", settings.storage, self.health)
@@ -150,6 +151,7 @@ class App:
         self._sources_group = sources
         self._start_source("judge", self.judge.run())
         self._start_source("commit", self.judge.run_commits())
+        self._start_source("notes", self.judge.run_notes())
         self._start_source("outages", self._outages.run())
         self._start_source("lag", vitals.measure_loop_lag(self.health))
         self._start_source("watchdog", vitals.feed_watchdog(self.health, self.allowed_s, self.status))
@@ -247,6 +249,7 @@ class App:
     async def _drain(self) -> None:
         """Let what was polled reach the disk, within a bound; what is queued for others waits for the next start."""
         await self.judge.commit()
+        await self.judge.keep_notes()
         self.fanout.close()
         await asyncio.wait([self._history_task, self._delivery[0]], timeout=_DRAIN_S)
         rest = [self._history_task, self._state_task, *self._delivery]

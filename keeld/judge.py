@@ -19,6 +19,7 @@ from keeld.settings import ChannelSettings
 from keeld.state import State
 from keeld.watch import Watch
 
+_NOTES_S = 60.0
 _LONGEST_SLEEP_S = 0.25
 """A batch may bring the next wake nearer; looking this often costs nothing and needs no signal."""
 
@@ -63,6 +64,16 @@ class Judge:
             self.note(outcome.transitions)
             for batch in outcome.batches:
                 self._fanout.publish(batch)
+
+    async def run_notes(self) -> None:
+        """Keep what the watch wants to find again after a restart, once a minute, for ever."""
+        while True:
+            await asyncio.sleep(_NOTES_S)
+            await self.keep_notes()
+
+    async def keep_notes(self) -> None:
+        """Keep the notes of the watch."""
+        await self._state.keep_notes(self.watch.memory(), time.time_ns())
 
     async def run_commits(self) -> None:
         """Commit what has moved, in order, for ever."""

@@ -66,6 +66,7 @@ class State:
         self._database = Database(path)
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="state")
         contents = self._load()
+        self._notes = self._load_notes()
         self._alarms = dict(contents.alarms)
         self._told = dict(contents.told)
         """What each channel heard last of each alarm that it has not heard the end of."""
@@ -80,6 +81,27 @@ class State:
         self._saved_told = dict(contents.told)
         self._dirty = asyncio.Event()
         self._savers: list[asyncio.Future[None]] = []
+
+    @property
+    def notes(self) -> Mapping[str, bytes]:
+        """The notes of the watch as they are on the disk."""
+        return self._notes
+
+    async def keep_notes(self, notes: Mapping[str, bytes], time_ns: int) -> None:
+        """Keep the notes of the watch; while the disk is unwritable they wait for the next call."""
+        changes: dict[str, bytes | None] = {key: note for key, note in notes.items() if self._notes.get(key) != note}
+        changes |= dict.fromkeys(self._notes.keys() - notes.keys())
+        if not changes or self.trouble:
+            return
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._in_thread(self._database.keep_notes, changes, time_ns)
+        except DeliveryError as error:
+            _log.warning("notes of the watch not kept", reason=error.detail)
+        except TimeoutError:
+            _log.warning("notes of the watch not kept", reason=f"the disk has not answered for {_PATIENCE_S:g} s")
+        else:
+            self._notes = dict(notes)
 
     @property
     def alarms(self) -> Mapping[str, bytes]:
@@ -168,6 +190,12 @@ class State:
                 self.trouble = self.trouble if load == self._database.load_read_only else ""
                 return contents
         return Contents()
+
+    def _load_notes(self) -> dict[str, bytes]:
+        try:
+            return self._database.notes()
+        except DeliveryError:
+            return {}
 
     def _record(self, move: Transition) -> None:
         self._count += 1

@@ -22,6 +22,7 @@ import structlog
 
 from keeld.errors import ConfigError, DeliveryError, Problem
 from keeld.model import AlertState, Notice, Severity, Transition
+from keeld.state.notes import read_notes, write_notes
 
 _log = structlog.get_logger()
 
@@ -150,6 +151,16 @@ class Database:
             self._write(connection, plan)
             connection.execute("COMMIT")
         self.is_known = True
+
+    def notes(self) -> dict[str, bytes]:
+        """Give the notes of the watch, by key."""
+        with self._use() as connection:
+            return read_notes(connection)
+
+    def keep_notes(self, changes: Mapping[str, bytes | None], time_ns: int) -> None:
+        """Write the notes that changed; None takes one away."""
+        with self._use() as connection:
+            write_notes(connection, changes, time_ns)
 
     def transitions(self, limit: int, since_ns: int) -> list[Transition]:
         """Give the newest transitions first."""
