@@ -73,6 +73,19 @@ ENERGY = _counter("energy_watt_hours", "energy taken since the counter's start")
 CURRENT_UNBALANCE = _declare("current_unbalance_ratio", "largest phase's distance from the mean, over the mean")
 BREAKER_RATING = _declare("breaker_rating_amperes", "rating a breaker reports of itself")
 POWER_LIMIT = _declare("power_limit_watts", "limit that a device is set to keep")
+POWER_SOURCE = _enum(
+    "power_source",
+    "what a UPS or transfer switch feeds its load from",
+    "none",
+    "utility",
+    "battery",
+    "bypass",
+    "generator",
+    "alternate",
+)
+GENERATOR = _enum("generator_state", "generator", "stopped", "running", "fault")
+FUEL = _declare("fuel_ratio", "fuel left, of a full tank")
+BATTERY_CHARGE = _declare("battery_charge_ratio", "charge left, of a full battery")
 
 # Heat and plant
 TEMPERATURE = _declare("temperature_celsius", "temperature")
@@ -142,6 +155,15 @@ ACCELERATORS_FOUND = _declare("accelerators_found", "accelerators that the drive
 COVERAGE = _declare("coverage_ratio", "share of a sum that is measured, weighted by nameplate")
 HEADROOM = _declare("headroom_watts", "limit less the highest possible draw")
 LOAD_RATIO = _declare("load_ratio", "draw over its limit, on the constraint that binds")
+APPARENT_POWER_LO = _declare("apparent_power_lo_volt_amperes", "least apparent power that the measurements allow")
+APPARENT_POWER_HI = _declare("apparent_power_hi_volt_amperes", "most apparent power that the measurements allow")
+LOSS = _declare("loss_watts", "what a metered source takes beyond what its metered circuits carry")
+UNATTRIBUTED = _declare("unattributed_watts", "a meter's reading less everything known below it")
+UNATTRIBUTED_ERROR = _declare("unattributed_error_watts", "most of the unattributed power that meter errors explain")
+DIVERSITY = _declare("diversity_ratio", "sum of the 24-hour peaks below a node over its own 24-hour peak")
+OVERSUBSCRIPTION = _declare("oversubscription_ratio", "sum of the budgets below a node over its limit")
+STRANDED = _declare("stranded_watts", "capacity of a node that nothing below it can use")
+USABLE_HEADROOM = _declare("usable_headroom_watts", "load that may be added: the least of power, failover and cooling")
 AIR_HEAT_LO = _declare("air_heat_lo_watts", "least heat the air must carry away")
 AIR_HEAT_HI = _declare("air_heat_hi_watts", "most heat the air must carry away")
 LIQUID_HEAT_LO = _declare("liquid_heat_lo_watts", "least heat the liquid must carry away")

@@ -83,6 +83,8 @@ class Device:
     psus_needed: int | None = None
     measures: tuple[tuple[str, str], ...] = ()
     """(part, power node): a branch meter that watches several circuits."""
+    meter_class_ratio: float = 0.01
+    """Error that its power reading may have, as a share of the reading."""
     nameplate_watts: float | None = None
     interval_s: float = 10.0
     slow_interval_s: float = 60.0
@@ -146,6 +148,14 @@ class Interval:
     structural: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PowerSource:
+    """One of several sources of a power node: what it can give, and the node it comes from if not the parent."""
+
+    limit_watts: float
+    parent: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerNode:
     """A place in the power tree that has a limit: utility, UPS, panel, breaker, feed of a rack."""
@@ -153,20 +163,37 @@ class PowerNode:
     id: str
     parent: str | None = None
     label: str = ""
+    kind: str = ""
+    """utility, transformer, ups, generator, panel, pdu, busway, breaker...; empty: from id and ratings."""
     limit_watts: float | None = None
     limit_volt_amperes: float | None = None
     breaker_amperes: float | None = None
     voltage_volts: float | None = None
     """Line to line where there are three phases, else the circuit's own."""
     phases: int = 1
+    wiring: str = "wye"
+    """Of three phases: wye with a neutral, or delta without one."""
+    lines: tuple[str, ...] = ()
+    """Lines of a three-phase parent that a single-phase node hangs on: one of them and neutral, or two."""
+    is_direct_current: bool = False
+    neutral_amperes: float | None = None
+    """Rating of the neutral; None where it is that of the lines."""
+    power_factor: float | None = None
+    """Of what hangs on it, where nothing measures it."""
     derate: float = 0.8
     """Share of the rating for loads of three hours or more (0.8 NEC, 1.0 where the breaker is listed for it)."""
+    share: float | None = None
+    """Share of the rating that planning may use, so that it can take over a sibling's load; never a live limit."""
     breaker_kind: str = "electronic"
     """thermal_40c, thermal_30c or electronic: which ambient its rating holds for."""
     ambient_celsius: float | None = None
+    ambient_device: str | None = None
+    """The sensor that tells the ambient; the figure counts while it is silent."""
     efficiency: float = 1.0
-    sources: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    """Alternative sources by name, with the W that each can give."""
+    sources: Mapping[str, PowerSource] = field(default_factory=lambda: MappingProxyType({}))
+    """Alternative sources by name."""
+    source: str | None = None
+    """The one in use while no device tells; None for the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

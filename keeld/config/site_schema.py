@@ -38,10 +38,27 @@ class SiteSection(Section):
     altitude_m: Annotated[Number, Field(ge=-500, le=6000)] = 0.0
 
 
+NodeKind = Literal[
+    "utility",
+    "transformer",
+    "ups",
+    "generator",
+    "switchboard",
+    "switch",
+    "panel",
+    "pdu",
+    "busway",
+    "breaker",
+    "rectifier",
+]
+Lines = Literal["L1", "L2", "L3", "L1-L2", "L2-L3", "L3-L1"]
+
+
 class SourceKeys(Section):
     """One of several sources of a power node."""
 
     limit_kw: Positive
+    parent: Annotated[Text, Field(description="The node it comes from, if not the node's parent.")] | None = None
 
 
 class PowerEntry(Section):
@@ -49,16 +66,29 @@ class PowerEntry(Section):
 
     parent: Text | None = None
     label: Text = ""
+    kind: Annotated[NodeKind, Field(description="Else from its id (ups-a, panel-a3) and its ratings.")] | None = None
     limit_kw: Positive | None = None
     limit_kva: Positive | None = None
     breaker_a: Annotated[Number, Field(gt=0, le=10_000)] | None = None
     voltage_v: Annotated[Number, Field(gt=0, le=1_000_000, description="Line to line where phases is 3.")] | None = None
     phases: Annotated[Whole, Field(json_schema_extra={"enum": [1, 3]})] | None = None
+    wiring: Annotated[Literal["wye", "delta"], Field(description="Of three phases.")] | None = None
+    lines: (
+        Annotated[Lines, Field(description="Lines of a three-phase parent that a single-phase node is on.")] | None
+    ) = None
+    current: Literal["ac", "dc"] = "ac"
+    neutral_a: Annotated[Number, Field(gt=0, le=10_000)] | None = None
+    power_factor: Annotated[Number, Field(ge=0.3, le=1, description="Where nothing measures it.")] | None = None
     derate: Annotated[Ratio, Field(description="Share of the rating for loads of three hours or more.")] = 0.8
+    share: (
+        Annotated[Ratio, Field(description="Share of the rating for planning and headroom; never an alarm.")] | None
+    ) = None
     breaker_kind: Literal["thermal_40c", "thermal_30c", "electronic"] = "electronic"
     ambient_c: Ambient | None = None
+    ambient: Annotated[Text, Field(description="Device whose temperature is the breaker's ambient.")] | None = None
     efficiency: Ratio = 1.0
     sources: dict[Id, SourceKeys] = Field(default_factory=dict)
+    source: Annotated[Text, Field(description="The one in use while no device tells.")] | None = None
 
 
 class CoolingEntry(Section):
@@ -143,6 +173,9 @@ class DeviceEntry(Section):
     cords: dict[str, CordKeys] = Field(default_factory=dict)
     psus_needed: Psus | None = None
     measures: dict[str, Text] = Field(default_factory=dict)
+    meter_class: Annotated[
+        Number, Field(gt=0, le=0.2, description="Error of its power reading, as a share of it: 0.01 is class 1.")
+    ] = 0.01
     nameplate_w: Annotated[Number, Field(gt=0, le=100_000_000)] | None = None
     via: Text | None = None
     identity: IdentityKeys = IdentityKeys()
