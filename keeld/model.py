@@ -206,6 +206,34 @@ class CoolingNode:
     units_watts: tuple[float, ...] = ()
     redundancy: str = "N"
     coolant: str = "water"
+    pumps: int | None = None
+    pumps_needed: int | None = None
+    """Pumps that carry the whole load; those beyond them are spare."""
+    supply_most_celsius: float | None = None
+    return_most_celsius: float | None = None
+    facility_most_celsius: float | None = None
+    """Warmest facility water that the loop may be given, as its water class says."""
+    flow_least_litres_per_minute: float | None = None
+    pressure_least_pascals: float | None = None
+    design_rise_kelvin: float | None = None
+    """Rise of the coolant at which the machines on the loop get the flow they are made for."""
+    volume_litres: float | None = None
+    air_cubic_metres: float | None = None
+    metal_kilograms: float = 0.0
+    flow_error_ratio: float = 0.03
+    rise_error_kelvin: float = 0.3
+    """Classes of the flow meter and of the pair of probes that measured heat is worked out from."""
+
+
+class ThermalClass(NamedTuple):
+    """What the air at a rack's intake may be: bounds in °C. `metres_per_kelvin` is how altitude lowers the hottest."""
+
+    recommended_least_celsius: float
+    recommended_most_celsius: float
+    allowable_least_celsius: float
+    allowable_most_celsius: float
+    dew_most_celsius: float | None = None
+    metres_per_kelvin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +279,8 @@ class Site:
     racks: Mapping[str, Rack] = field(default_factory=lambda: MappingProxyType({}))
     devices: Mapping[str, Device] = field(default_factory=lambda: MappingProxyType({}))
     network: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    thermal_classes: Mapping[str, ThermalClass] = field(default_factory=lambda: MappingProxyType({}))
+    """The site's own inlet classes, and its figures for those that ship."""
 
 
 class AlertState(enum.StrEnum):
