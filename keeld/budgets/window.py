@@ -38,7 +38,7 @@ def slots_of(window_s: float) -> int:
 class Window:
     """The last `size` slots of one quantity; long windows keep means of a few slots, never more than 60 entries."""
 
-    __slots__ = ("_bests", "_group", "_his", "_los", "_next", "_part", "entries")
+    __slots__ = ("_bests", "_group", "_his", "_known", "_los", "_mean", "_next", "_part", "entries")
 
     def __init__(self, size: int) -> None:
         self._group = math.ceil(size / _MOST_ENTRIES)
@@ -46,39 +46,48 @@ class Window:
         self._los = array("d")
         self._bests = array("d")
         self._his = array("d")
+        self._known = 0
+        """Entries whose likeliest value is known."""
         self._next = 0
         self._part: list[tuple[float, float, float]] = []
+        self._mean: Mean | None = None
+        """The mean of the entries, worked out once for each of them."""
 
     def push(self, lo: float, best: float | None, hi: float) -> None:
         """Close a slot."""
-        entry = (lo, math.nan if best is None else best, hi)
         if self._group == 1:
-            self._keep(*entry)
+            self._keep(lo, math.nan if best is None else best, hi)
             return
-        self._part.append(entry)
+        self._part.append((lo, math.nan if best is None else best, hi))
         if len(self._part) == self._group:
             los, bests, his = zip(*self._part, strict=True)
             self._part.clear()
             self._keep(_mean(los), _mean_known(bests), _mean(his))
 
     def _keep(self, lo: float, best: float, hi: float) -> None:
+        self._mean = None
+        self._known += not math.isnan(best)
         if len(self._los) < self.entries:
             self._los.append(lo)
             self._bests.append(best)
             self._his.append(hi)
             return
         index = self._next
+        self._known -= not math.isnan(self._bests[index])
         self._los[index], self._bests[index], self._his[index] = lo, best, hi
         self._next = (index + 1) % self.entries
 
     def mean(self) -> Mean | None:
-        """Average the window; None before its first slot."""
+        """Average the window; None before its first slot. Exact sums: a steady value at its limit is not over it."""
         count = len(self._los)
-        if not count:
-            return None
-        best = _mean_known(self._bests)
-        lo, hi = math.fsum(self._los) / self.entries, _mean(self._his)
-        return Mean(lo, None if math.isnan(best) else best, max(lo, hi), count / self.entries)
+        if self._mean is not None or not count:
+            return self._mean
+        lo, hi = math.fsum(self._los) / self.entries, math.fsum(self._his) / count
+        best = None
+        if self._known:
+            best = math.fsum(self._bests) / count if self._known == count else _mean_known(self._bests)
+        self._mean = Mean(lo, best, max(lo, hi), count / self.entries)
+        return self._mean
 
 
 def _mean(numbers: Sequence[float]) -> float:

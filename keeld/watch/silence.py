@@ -16,7 +16,7 @@ from keeld.alerts.rules import AI, BLINDS_RACK, BLINDS_SITE, MINING, PLANT, Leve
 from keeld.budgets.intake import Intake
 from keeld.budgets.interval import NAMES_SHOWN
 from keeld.budgets.source import SECOND_NS
-from keeld.budgets.topology import UNHEARD_DRIVERS, Path, Topology
+from keeld.budgets.topology import Path, Topology
 from keeld.budgets.window import SLOT_S
 from keeld.errors import Outage
 from keeld.model import Moment
@@ -98,7 +98,7 @@ class Silence:
 
     def is_gone(self, intake: Intake, now: Moment) -> bool:
         """Whether a device has been silent for too long while keeld was there to hear it."""
-        if intake.answered_ns is None and intake.device.driver in UNHEARD_DRIVERS:
+        if intake.answered_ns is None and not intake.is_awaited:
             return False
         since_ns = max(self._awake_ns, intake.answered_ns or 0)
         return now.mono_ns - since_ns > max(6 * intake.device.interval_s, 60.0) * SECOND_NS
@@ -112,10 +112,11 @@ class Silence:
         for path, target in self.paths:
             self._judge_path(path, target, rules, board, now)
             yield len(path.intakes)
-        for state in self._racks.values():
+        for index, state in enumerate(self._racks.values()):
             if state.set_name == AI:
                 self._judge_rack(state, rules, board, now)
-        yield len(self._racks)
+            if index % 50 == 0:
+                yield 50
         for row in self.rows.values():
             self._judge_row(row, rules, board, now)
             yield len(row.intakes)
@@ -245,12 +246,12 @@ class Silence:
             self._judge_share(rules.site_blind, levels, self.site_target, share, board, now)
 
     def _judge_device(self, intake: Intake, rules: Rulebook, board: Board, now: Moment) -> None:
-        rule, levels = rules.rule(STALE), rules.levels(STALE, PLANT)
         gone = self.is_gone(intake, now)
-        if not levels:
+        if not gone and (STALE, "device", intake.device.id) not in board.alarms:
             return
         target = device_target(intake)
-        if not gone and board.find(rule, target) is None:
+        rule, levels = rules.rule(STALE), rules.levels(STALE, PLANT, target)
+        if not levels:
             return
         span = _TRUE if gone else None if intake.outages else _FALSE
         detail = _last_answer(intake, now)
