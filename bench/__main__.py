@@ -1,4 +1,7 @@
-"""`make bench`: CPU per poll, CPU of judging, then a fleet for some minutes. Exit code 1 when a bound is exceeded."""
+"""`make bench`: CPU per poll and of judging, forecasts beside a peer's, then a fleet for some minutes.
+
+The exit code is 1 when a bound is exceeded.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,24 @@ import argparse
 import asyncio
 import sys
 
-from bench import fleet, judging, polls
+from bench import fleet, forecast, judging, polls
 
 
 def main() -> int:
     """Run what was asked for; all by default."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--seconds", type=int, default=300, help="how long the fleet is watched")
-    parser.add_argument("part", nargs="?", choices=("polls", "judging", "fleet"), help="run this part alone")
+    parser.add_argument(
+        "part", nargs="?", choices=("polls", "judging", "forecast", "fleet"), help="run this part alone"
+    )
     chosen = parser.parse_args()
     kept = True
     if chosen.part in (None, "polls"):
         kept &= asyncio.run(polls.run())
     if chosen.part in (None, "judging"):
         kept &= judging.run()
+    if chosen.part in (None, "forecast"):
+        kept &= forecast.run()
     if chosen.part in (None, "fleet"):
         kept &= fleet.run(chosen.seconds)
     return 0 if kept else 1
