@@ -306,6 +306,8 @@ class Notice(enum.StrEnum):
     TRIGGER = "trigger"
     ESCALATE = "escalate"
     RESOLVE = "resolve"
+    ACKNOWLEDGE = "acknowledge"
+    """Somebody has it in hand: for channels that called a person and can stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,6 +340,13 @@ class Transition:
     cause: str = ""
     ended: str = ""
     """For a resolve: resolved, unverifiable or withdrawn."""
+    quiet: str = ""
+    """Why a firing alarm tells nobody by somebody's will: observed, shelved, maintenance, flood."""
+    children: tuple[str, ...] = ()
+    """What follows from it, as people call it; the first few of `child_count`."""
+    child_count: int = 0
+    owner: str = ""
+    """Who acknowledged or closed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,6 +101,18 @@ class Alarm:
     title: str
     text: str
     cause: str
+    quiet: str = ""
+    """Why it is not sent by somebody's will: observed, shelved, maintenance, flood."""
+    owner: str = ""
+    """Who acknowledged it."""
+    children: tuple[str, ...] = ()
+    """What follows from it, as people call it; the first few of `child_count`."""
+    child_count: int = 0
+    is_first_out: bool = False
+    """Whether it was the first of the alarms that stand now."""
+    chatters: bool = False
+    is_latched: bool = False
+    """Whether it stays until somebody closes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

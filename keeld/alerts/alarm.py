@@ -6,6 +6,7 @@ import base64
 import hashlib
 from dataclasses import dataclass, field
 
+from keeld.alerts.flood import CHATTER_HOLD_S
 from keeld.alerts.machine import Machine, Span, Thresholds
 from keeld.alerts.rules import RANK, Level, Rule
 from keeld.model import AlertState, Severity
@@ -86,6 +87,14 @@ class Alarm:
     text: str = ""
     held_by: str = field(default="")
     """Key of the alarm whose cause explains this one."""
+    quiet: str = ""
+    """Why it is not told by somebody's will, as in `holds`."""
+    digested: Severity | None = None
+    """Severity at which the digest of a flood told of it."""
+    owner: str = ""
+    """Who acknowledged it; an escalation is news and takes that back."""
+    chatters: bool = False
+    """Whether it comes and goes so fast that it is held until it has been quiet for long."""
 
     @property
     def alert_id(self) -> str:
@@ -99,7 +108,8 @@ class Alarm:
         clear = over - abs(over) * self.rule.deadband - self.rule.hysteresis
         if self.evidence.clear is not None:
             clear = min(sign * self.evidence.clear, over)
-        return Thresholds(over, clear, level.on_s, self.rule.off_s)
+        off_s = max(self.rule.off_s, CHATTER_HOLD_S) if self.chatters else self.rule.off_s
+        return Thresholds(over, clear, level.on_s, off_s)
 
     def _turned(self, span: Span | None) -> Span | None:
         return Span(-span.hi, -span.lo) if span is not None and self.rule.is_floor else span
@@ -110,6 +120,8 @@ class Alarm:
         if evidence.is_known:
             self.known_ns = mono_ns
         for machine, level, span in zip(self.machines, self.levels, evidence.spans, strict=True):
+            if self.rule.is_latched and machine.is_active:
+                continue
             machine.step(self._turned(span), self.thresholds(level), mono_ns=mono_ns, cap_s=cap_s)
 
     def overall(self) -> tuple[AlertState, Severity]:

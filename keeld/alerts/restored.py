@@ -41,6 +41,10 @@ class RestoredAlarm:
     title: str = ""
     text: str = ""
     cause: str = ""
+    quiet: str = ""
+    owner: str = ""
+    digested: Severity | None = None
+    chatters: bool = False
 
     def dump(self) -> bytes:
         """Give the alarm as JSON."""
@@ -55,13 +59,14 @@ class RestoredAlarm:
                 LevelState(Severity(level["severity"]), level["limit"], AlertState(level["state"]), level["credit_s"])
                 for level in fields.pop("levels")
             )
-            told = fields.pop("told")
+            told, digested = fields.pop("told"), fields.pop("digested", None)
             return cls(
                 **{
                     **fields,
                     "state": AlertState(fields["state"]),
                     "severity": Severity(fields["severity"]),
                     "told": None if told is None else Severity(told),
+                    "digested": None if digested is None else Severity(digested),
                     "levels": levels,
                 }
             )

@@ -26,6 +26,7 @@ HOUR_S = 3600.0
 MEASURED = "measured"
 PHASE_OVER_DERATE = "phase over derate"
 INLET_OR_ZONE = "inlet hot or zone at N-1"
+LIQUID_HOT = "supply or return over its limit"
 BLINDS_RACK = "an ai rack unobserved"
 BLINDS_SITE = "half of the mine unobserved"
 
@@ -64,6 +65,8 @@ class Rule:
     """Whether one alarm speaks for all of its group, as one panel's circuits."""
     enabled: bool = True
     inhibits: frozenset[str] = frozenset()
+    is_latched: bool = False
+    """Whether it fires until somebody closes it, whatever is measured meanwhile."""
     inhibits_early: bool = False
     """Whether it holds others back from PENDING on: its condition is a finding already, its delay only settles it."""
     advice: str = ""

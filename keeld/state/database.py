@@ -333,6 +333,7 @@ def read_move(body: bytes) -> Transition | None:
         stored["after"] = AlertState(stored["after"])
         stored["severity"] = Severity(stored["severity"])
         stored["notice"] = Notice(stored["notice"]) if stored.get("notice") else None
+        stored["children"] = tuple(stored.get("children", ()))
         return Transition(**stored)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         _log.warning("stored transition not readable", reason=type(error).__name__)

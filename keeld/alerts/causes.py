@@ -1,0 +1,93 @@
+"""What holds an alarm back: another alarm that explains it, or one that already speaks for its group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from keeld.alerts.alarm import Alarm
+from keeld.alerts.rules import RANK
+from keeld.model import AlertState, Moment, Severity
+
+_AFTERMATH_NS = 60 * 1_000_000_000
+_NEVER_HELD = frozenset(
+    {"breaker_overload", "breaker_severe", "inlet_rate", "leak", "breaker_tripped", "smoke", "epo", "door"}
+)
+"""Rules 1, 2, 18, 23, 39 and 52: whatever else goes on, what they say stands for itself. Rule 17 where critical."""
+CHILDREN_LISTED = 20
+
+
+def is_never_held(rule: str, severity: Severity) -> bool:
+    """Whether an alarm is told whatever explains it."""
+    return rule in _NEVER_HELD or (rule == "inlet_high" and severity is Severity.CRITICAL)
+
+
+class Causes:
+    """Alarms that may hold others back, also for a minute after their end, and what each of them holds."""
+
+    def __init__(self) -> None:
+        self._inhibitors: dict[str, Alarm] = {}
+        self._aftermath: list[tuple[int, Alarm]] = []
+        self._children: dict[str, dict[str, str]] = {}
+        """Cause to the alarms that follow from it, by key, with what each is called."""
+
+    def add(self, alarm: Alarm) -> None:
+        """Take note of an alarm that may hold others back."""
+        if alarm.rule.inhibits:
+            self._inhibitors[alarm.key] = alarm
+
+    def end(self, alarm: Alarm, now: Moment) -> None:
+        """Take note that an alarm is over: what follows from it may still be on its way."""
+        if alarm.state in (AlertState.FIRING, AlertState.CLEARING) and alarm.rule.inhibits:
+            self._aftermath.append((now.mono_ns + _AFTERMATH_NS, alarm))
+
+    def drop(self, key: str) -> None:
+        """Forget an alarm and what it held."""
+        self._inhibitors.pop(key, None)
+        self._children.pop(key, None)
+
+    def hold(self, cause: Alarm, alarm: Alarm) -> None:
+        """Note that an alarm follows from another."""
+        alarm.held_by = cause.key
+        self._children.setdefault(cause.key, {})[alarm.key] = f"{alarm.target.label or alarm.target.id} {alarm.rule.title}"
+
+    def release(self, alarm: Alarm) -> None:
+        """Note that nothing explains an alarm any more: it is told by itself."""
+        if alarm.held_by:
+            self._children.get(alarm.held_by, {}).pop(alarm.key, None)
+            alarm.held_by = ""
+
+    def children(self, key: str) -> dict[str, str]:
+        """Give what followed from an alarm in this episode: keys, with what each is called."""
+        return self._children.get(key, {})
+
+    def find(self, alarm: Alarm, peers: Iterable[Alarm], now: Moment, *, is_mute: Callable[[Alarm], bool]) -> Alarm | None:
+        """Find the alarm that explains this one. One that is mute explains nothing: nobody heard it."""
+        if is_never_held(alarm.rule.name, alarm.severity):
+            return None
+        if self._aftermath:
+            self._aftermath = [(until, other) for until, other in self._aftermath if until > now.mono_ns]
+        active = [other for other in self._inhibitors.values() if _holds_back(other)]
+        for other in (*active, *(other for _, other in self._aftermath)):
+            if other is alarm or alarm.rule.name not in other.rule.inhibits:
+                continue
+            if other.target.covers & alarm.target.scopes and not is_mute(other):
+                return other
+        return _speaker_for(alarm, peers)
+
+
+def _speaker_for(alarm: Alarm, peers: Iterable[Alarm]) -> Alarm | None:
+    """Find the alarm that already speaks for the group of this one, no less severely."""
+    if not alarm.rule.grouped or not alarm.target.group:
+        return None
+    for other in peers:
+        if other is alarm or other.rule.name != alarm.rule.name or other.target.group != alarm.target.group:
+            continue
+        if other.told is not None and RANK[other.told] >= RANK[alarm.severity]:
+            return other
+    return None
+
+
+def _holds_back(alarm: Alarm) -> bool:
+    if alarm.state in (AlertState.FIRING, AlertState.CLEARING):
+        return True
+    return alarm.rule.inhibits_early and alarm.state is AlertState.PENDING
