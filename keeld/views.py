@@ -116,6 +116,40 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """A budget that its load is on the way to exceed; the times count from now, None is never."""
+
+    target_kind: str
+    """rack, power_node or cooling_node."""
+    target_id: str
+    label: str
+    constraint: str
+    """power, air, liquid, current, apparent_power: what will break."""
+    load_ratio: float
+    """Load over the limit now."""
+    lower_s: float | None
+    """At the steepest slope that the last hour allows."""
+    median_s: float | None
+    upper_s: float | None
+    """At the gentlest; None where that never gets there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A reading that is not believed as it stands, and why."""
+
+    device: str
+    metric: str
+    part: str
+    check: str
+    """range, identity, stuck, spike, rate, split, counter or clock."""
+    reason: str
+    """A sentence for people."""
+    since_ns: int
+    """Wall time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SiteView:
     """Everything keeld has to say about the site at one moment."""
 
@@ -124,3 +158,6 @@ class SiteView:
     racks: tuple[RackView, ...]
     nodes: tuple[NodeView, ...]
     alarms: tuple[Alarm, ...]
+    forecasts: tuple[Forecast, ...] = ()
+    """What breaks next, soonest first."""
+    suspects: tuple[Suspect, ...] = ()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from keeld.alerts.rules import (
     AI,
     FIVE_MINUTES_S,
+    HOUR_S,
     INLET_OR_ZONE,
     MEASURED,
     MINING,
     PHASE_OVER_DERATE,
+    PLANT,
     QUARTER_HOUR_S,
     Rule,
     level,
@@ -51,4 +53,22 @@ RACK_DENSITY_AIR = Rule(
     advice="Lower the load or check coolant flow: less heat taken by liquid means more for the air.",
 )
 
-RULES: tuple[Rule, ...] = (RACK_DENSITY_POWER, RACK_DENSITY_AIR)
+FORECAST_BREACH = Rule(
+    number=29,
+    name="forecast_breach",
+    title="is on the way to a limit",
+    levels={
+        PLANT: (
+            level(Severity.INFO, 240.0, QUARTER_HOUR_S),
+            level(Severity.WARNING, 60.0, QUARTER_HOUR_S),
+        )
+    },
+    off_s=HOUR_S,
+    base=240.0,
+    is_floor=True,
+    enabled=False,
+    advice="Find out what makes it climb while there is time; nothing is exceeded yet.",
+)
+"""In minutes until the limit. A ranking on the page says the same without a message."""
+
+RULES: tuple[Rule, ...] = (RACK_DENSITY_POWER, RACK_DENSITY_AIR, FORECAST_BREACH)
