@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from keeld.budgets.interval import cap, cross, published, total, unknown, widen
 from keeld.budgets.source import ESTIMATED, GOOD, HELD, UNKNOWN, Look, Source, Value
-from keeld.budgets.topology import UNHEARD_DRIVERS, Feed, Load, Meter, NodePlan, RackPlan
+from keeld.budgets.topology import Feed, Load, Meter, NodePlan, RackPlan
 from keeld.model import Interval
 
 REPORTED_ERROR = 0.10
@@ -66,13 +66,15 @@ def is_lost(load: Load, mono_ns: int) -> bool:
     """Whether a machine without a figure is one that gave figures or should have; else it is a finding."""
     intake = load.intake
     if intake.answered_ns is None:
-        return intake.device.driver not in UNHEARD_DRIVERS
+        return intake.is_awaited
     return load.power.value is not None or bool(intake.gpus) or intake.is_gone(mono_ns)
 
 
 def is_meter_lost(meter: Meter) -> bool:
     """Whether a meter without a figure gave one before, or was never heard; one that answers without is a finding."""
-    return meter.intake.answered_ns is None or any(power.value is not None for power in meter.powers)
+    if meter.intake.answered_ns is None:
+        return meter.intake.is_awaited
+    return any(power.value is not None for power in meter.powers)
 
 
 def is_metered_now(plan: NodePlan, look: Look) -> bool:

@@ -20,6 +20,8 @@ from keeld.metrics import (
 from keeld.model import Batch, Device, Group
 
 METERING_KINDS = frozenset({"pdu", "meter", "ups"})
+UNHEARD_DRIVERS = frozenset({"agent"})
+"""Drivers whose devices send by themselves: one that never did was not connected, which is a finding."""
 _MOST_LEARNT = 128
 _LINES = ("L1", "L2", "L3")
 _VOLTAGES = (*_LINES, "L1-L2", "L2-L3", "L3-L1", "")
@@ -35,6 +37,7 @@ class Intake:
         "_stamps",
         "answered_ns",
         "device",
+        "is_awaited",
         "outage",
         "outages",
         "silent_since_ns",
@@ -51,6 +54,8 @@ class Intake:
         """Failed polls since the last answer."""
         self.silent_since_ns: int | None = None
         """Monotonic time of the first failed poll since the last answer."""
+        self.is_awaited = device.driver not in UNHEARD_DRIVERS
+        """Whether it is missed as long as nothing was ever heard of it."""
         self._order_ns: dict[Group, int] = {}
         self._stamps: dict[Group, tuple[int, Outage | None]] = {}
         self._gpus = device.kind == "accelerator"
@@ -134,6 +139,7 @@ class Intake:
         if group is Group.FAST:
             self.outage = outage
             self.outages += 1
+            self.is_awaited = self.device.driver not in UNHEARD_DRIVERS
             if self.silent_since_ns is None:
                 self.silent_since_ns = mono_ns
         if outage is Outage.IDENTITY:

@@ -31,7 +31,7 @@ from keeld.errors import ConfigError, Problem
 from keeld.model import Device
 from keeld.settings import Settings
 
-__all__ = ["Checked", "check", "json_schema", "load"]
+__all__ = ["Checked", "check", "json_schema", "load", "rehearse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,16 @@ def load(path: Path, *, known: Known | None = None) -> Settings:
     if checked.settings is None:
         raise ConfigError(list(checked.problems))
     return checked.settings
+
+
+def rehearse(path: Path) -> Settings:
+    """Read the configuration where nothing is polled or sent: without its secrets. Raises ConfigError."""
+    report = Report()
+    with _collector_paused():
+        settings = _read(path, Known(), report, credentials_required=False, reads_secrets=False)
+    if settings is None or report.problems:
+        raise ConfigError(list(report.problems))
+    return settings
 
 
 def check(path: Path, *, known: Known | None = None, credentials_required: bool = False) -> Checked:
@@ -75,7 +85,9 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _read(path: Path, known: Known, report: Report, *, credentials_required: bool) -> Settings | None:
+def _read(
+    path: Path, known: Known, report: Report, *, credentials_required: bool, reads_secrets: bool = True
+) -> Settings | None:
     read = read_document(path, report)
     if read is None:
         return None
@@ -89,7 +101,9 @@ def _read(path: Path, known: Known, report: Report, *, credentials_required: boo
     devices = _with_kinds(build_devices(drafted, addresses, path.parent), drafted, known=known, report=report)
     check_placement(drafted, {name: device.kind for name, device in devices.items()}, report)
     note_unbuilt(drafted, report)
-    secrets = read_secrets(drafted, path.parent, report, credentials_required=credentials_required)
+    secrets = {}
+    if reads_secrets:
+        secrets = read_secrets(drafted, path.parent, report, credentials_required=credentials_required)
     return None if report.problems else build_settings(drafted, devices, secrets, path)
 
 
