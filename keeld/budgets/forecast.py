@@ -215,13 +215,14 @@ class Minutes:
         self._minute = minute
 
     def evaluate(self, minute: int) -> Forecast | None:
-        """Look at the hour that ended with the last whole minute."""
+        """Look at the hour that ended with the last whole minute; one whose end is missing says nothing."""
         if self._minute not in (_NEVER, minute):
             self._turn(minute)
         first = minute - WINDOW_MINUTES
         places = ((at, self._means[at % _PLACES]) for at in range(first, minute))
         known = [(float(at - first), mean) for at, mean in places if not math.isnan(mean)]
         times, ratios = [at for at, _ in known], [mean for _, mean in known]
-        self.forecast = foresee(times, ratios)
+        is_current = bool(times) and times[-1] >= WINDOW_MINUTES - EVALUATE_MINUTES
+        self.forecast = foresee(times, ratios) if is_current else None
         self.streak = 0 if self.forecast is None else self.streak + 1
         return self.forecast
