@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keeld.budgets.coolants import heat_error_watts, liquid_watts
 from keeld.budgets.intake import Intake
 from keeld.budgets.interval import clamp
-from keeld.budgets.source import HELD, Look
+from keeld.budgets.source import HELD, QUALITIES, Look, Value
 from keeld.budgets.topology import RackPlan
 from keeld.metrics import COOLING_OUTPUT, FLOW, TEMPERATURE, Metric
-from keeld.model import Interval, Quality
+from keeld.model import CoolingNode, Interval
 
-_COOLANT = {"water": (997.0, 4.18), "pg25": (1020.0, 4.12)}
-"""Density in kg/m3 and heat capacity in kJ/(kg K), at working temperature (power-cooling-alarms.md 3.2)."""
 _MOST_SHARE = 1.1
 """Liquid heat above this share of the rack's power is a fault of a sensor, not heat."""
-_NO_CEILING = float("inf")
+_OUTPUT_ERROR_RATIO = 0.05
+"""Class of the heat that a cooling unit works out for itself."""
+_NO_CEILING = 1e9
+_WATER = CoolingNode(id="", kind="liquid")
 
 
 @dataclass(slots=True)
@@ -27,20 +29,23 @@ class Heat:
     is_assumed: bool
 
 
-def liquid_watts(flow_litres_per_minute: float, rise_kelvin: float, coolant: str = "water") -> float:
-    """Heat that a coolant takes up: density x heat capacity x flow x rise."""
-    density, capacity = _COOLANT.get(coolant, _COOLANT["water"])
-    return density * capacity * flow_litres_per_minute / 60.0 * rise_kelvin
+def rack_heat(
+    plan: RackPlan, coolers: list[Intake], draw: Interval, look: Look, loop: CoolingNode | None = None
+) -> Heat:
+    """Split a rack's draw into air and liquid: measured where its coolers tell, else by range, both ends kept.
 
-
-def rack_heat(plan: RackPlan, draw: Interval, look: Look, coolant: str = "water") -> Heat:
-    """Split a rack's draw into air and liquid: measured where a cooler tells, else by range, both ends kept."""
-    measured = _measured_liquid(plan.coolers, look, coolant) if plan.rack.cooling_liquid is not None else None
-    if measured is not None and draw.best is not None and 0.0 <= measured <= _MOST_SHARE * draw.best:
+    What is measured carries the error of flow, rise and coolant, and so does the air that is left (3.3, G16). A liquid
+    heat below nothing or over 1.1 of the draw is no measurement.
+    """
+    measured = coolers_watts(coolers, look, loop) if plan.rack.cooling_liquid is not None else None
+    if measured is not None and measured.best is not None and _is_plausible(measured.best, draw):
         return _measured_heat(draw, measured)
     low, high = liquid_range(plan)
-    assumed = high > low or high > 0.0
-    return Heat(_share(draw, 1.0 - high, 1.0 - low), _share(draw, low, high), assumed)
+    return Heat(_share(draw, 1.0 - high, 1.0 - low), _share(draw, low, high), high > 0.0)
+
+
+def _is_plausible(liquid_watts: float, draw: Interval) -> bool:
+    return draw.best is not None and 0.0 <= liquid_watts <= _MOST_SHARE * draw.best
 
 
 def liquid_range(plan: RackPlan) -> tuple[float, float]:
@@ -51,11 +56,12 @@ def liquid_range(plan: RackPlan) -> tuple[float, float]:
     return (0.0, 1.0) if rack.cooling_liquid is not None else (0.0, 0.0)
 
 
-def _measured_heat(draw: Interval, liquid: float) -> Heat:
-    lo, hi = max(0.0, draw.lo - liquid), max(0.0, draw.hi - liquid)
-    best = None if draw.best is None else clamp(draw.best - liquid, lo, hi)
+def _measured_heat(draw: Interval, liquid: Value) -> Heat:
+    lo, hi = max(0.0, draw.lo - liquid.hi), max(0.0, draw.hi - liquid.lo)
+    best = None if draw.best is None else clamp(draw.best - (liquid.best or 0.0), lo, hi)
     air = Interval(lo, best, hi, draw.coverage, draw.quality, draw.provenance, draw.lost, draw.structural)
-    return Heat(air, Interval(liquid, liquid, liquid, 1.0, Quality.GOOD, "flow and temperatures"), is_assumed=False)
+    taken = Interval(liquid.lo, liquid.best, liquid.hi, 1.0, QUALITIES[liquid.rank], "flow and temperatures")
+    return Heat(air, taken, is_assumed=False)
 
 
 def _share(draw: Interval, low: float, high: float) -> Interval:
@@ -64,25 +70,49 @@ def _share(draw: Interval, low: float, high: float) -> Interval:
     return Interval(lo, best, hi, draw.coverage, draw.quality, draw.provenance, draw.lost, draw.structural)
 
 
-def _measured_liquid(coolers: list[Intake], look: Look, coolant: str) -> float | None:
-    """Sum what the rack's own coolers take away; None unless every one of them tells."""
-    heats = [_cooler_watts(cooler, look, coolant) for cooler in coolers]
+def coolers_watts(coolers: list[Intake], look: Look, loop: CoolingNode | None = None) -> Value | None:
+    """Sum what coolers take away, with its error; None unless every one of them tells."""
+    heats = [cooler_watts(cooler, look, loop or _WATER) for cooler in coolers]
     known = [heat for heat in heats if heat is not None]
-    return sum(known) if known and len(known) == len(heats) else None
-
-
-def _cooler_watts(cooler: Intake, look: Look, coolant: str) -> float | None:
-    output = _fresh(cooler, COOLING_OUTPUT, "", look)
-    if output is not None:
-        return output
-    flow = _fresh(cooler, FLOW, "", look)
-    supply, back = _fresh(cooler, TEMPERATURE, "supply", look), _fresh(cooler, TEMPERATURE, "return", look)
-    if flow is None or supply is None or back is None:
+    if not known or len(known) != len(heats):
         return None
-    return liquid_watts(flow, back - supply, coolant)
+    best = sum(heat.best or 0.0 for heat in known)
+    lo, hi = sum(heat.lo for heat in known), sum(heat.hi for heat in known)
+    return Value(lo, best, hi, max(heat.rank for heat in known))
 
 
-def _fresh(intake: Intake, metric: Metric, part: str, look: Look) -> float | None:
+def cooler_watts(cooler: Intake, look: Look, loop: CoolingNode) -> Value | None:
+    """Work out what one cooler takes away: from flow and temperatures, else as it says itself; None where neither."""
+    return _by_flow(cooler, look, loop) or _by_own_word(cooler, look)
+
+
+def _by_flow(cooler: Intake, look: Look, loop: CoolingNode) -> Value | None:
+    flow = live(cooler, FLOW, "", look)
+    supply, back = live(cooler, TEMPERATURE, "supply", look), live(cooler, TEMPERATURE, "return", look)
+    if flow is None or supply is None or back is None or flow.best is None:
+        return None
+    rise_kelvin = (back.best or 0.0) - (supply.best or 0.0)
+    heat = liquid_watts(flow.best, rise_kelvin, loop.coolant)
+    error = heat_error_watts(
+        flow.best,
+        rise_kelvin,
+        loop.coolant,
+        flow_error_ratio=loop.flow_error_ratio,
+        rise_error_kelvin=loop.rise_error_kelvin,
+    )
+    return Value(max(0.0, heat - error), heat, max(0.0, heat + error), max(flow.rank, supply.rank, back.rank))
+
+
+def _by_own_word(cooler: Intake, look: Look) -> Value | None:
+    output = live(cooler, COOLING_OUTPUT, "", look)
+    if output is None or output.best is None:
+        return None
+    error = abs(output.best) * _OUTPUT_ERROR_RATIO
+    return Value(max(0.0, output.best - error), output.best, output.best + error, output.rank)
+
+
+def live(intake: Intake, metric: Metric, part: str, look: Look) -> Value | None:
+    """Give a quantity that is measured now, or was a moment ago; None once it is only remembered."""
     source = intake.sources.get((metric, part))
     value = None if source is None else source.look(look, _NO_CEILING)
-    return None if value is None or value.rank > HELD else value.best
+    return None if value is None or value.rank > HELD or value.best is None else value

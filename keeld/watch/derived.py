@@ -109,10 +109,11 @@ class Publisher:
         heat = state.heat()
         lo, hi = (AIR_HEAT_LO, AIR_HEAT_HI) if state.node.kind == "air" else (LIQUID_HEAT_LO, LIQUID_HEAT_HI)
         readings = [Reading(lo, heat.lo), Reading(hi, heat.hi), Reading(COVERAGE, heat.coverage)]
-        if state.capacity_watts:
-            readings.append(Reading(HEADROOM, state.capacity_watts - heat.hi))
-            if heat.best is not None:
-                readings.append(Reading(LOAD_RATIO, heat.best / state.capacity_watts))
+        limit = state.limit_watts
+        if limit is not None:
+            readings.append(Reading(HEADROOM, limit - heat.hi))
+        if limit and heat.best is not None:
+            readings.append(Reading(LOAD_RATIO, heat.best / limit))
         return self.batch("cooling_node", state.node.id, tuple(readings), now)
 
     def site(self, racks: list[RackState], now: Moment) -> Batch:

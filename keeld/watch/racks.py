@@ -1,26 +1,36 @@
-"""Racks: their draw and heat slot by slot, and the density rules (13, 14)."""
+"""Racks: their draw and heat slot by slot, and the density rules (13, 14, 15)."""
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from collections.abc import Callable
 
 from keeld.alerts.alarm import Evidence, Target
 from keeld.alerts.board import Board
-from keeld.alerts.rules import INLET_OR_ZONE, MEASURED, PHASE_OVER_DERATE
+from keeld.alerts.rules import INLET_OR_ZONE, LIQUID_HOT, MEASURED, PHASE_OVER_DERATE
 from keeld.budgets.draw import RackDraw, rack_draw
 from keeld.budgets.heat import Heat, rack_heat
-from keeld.budgets.source import HELD, Look
+from keeld.budgets.intake import Intake
+from keeld.budgets.source import Look
 from keeld.budgets.topology import RackPlan
 from keeld.budgets.window import SLOT_S, Mean
-from keeld.metrics import TEMPERATURE
-from keeld.model import Interval, Moment
+from keeld.model import CoolingNode, Interval, Moment
 from keeld.watch.rulebook import NOT_OVER, Rulebook, Windows, set_of
 
 SLOT_CAP_S = 2 * SLOT_S
 """Most that one slot's step may add to a delay: two slots, so that a stalled loop satisfies nothing."""
 _KNOWN_COVERAGE = 0.5
-RECOMMENDED_CELSIUS = MappingProxyType({"A1": 27.0, "A2": 27.0, "A3": 27.0, "A4": 27.0, "H1": 22.0})
-"""Highest recommended intake temperature by class; presets that a site may replace, not a standard's text."""
+
+
+_LIVE: dict[str, Callable[[RackState], Interval]] = {
+    "rack_density_power": lambda state: state.draw.total,
+    "rack_density_air": lambda state: state.heat.air,
+    "rack_density_liquid": lambda state: state.heat.liquid,
+}
+_QUANTITY = {
+    "rack_density_power": "power",
+    "rack_density_air": "heat left to the air",
+    "rack_density_liquid": "heat given to the liquid",
+}
 
 
 class RackState:
@@ -29,28 +39,36 @@ class RackState:
     __slots__ = (
         "air",
         "bound_watts",
-        "coolant",
+        "coolers",
         "draw",
         "facts",
         "feeds",
         "heat",
+        "is_inlet_hot",
         "last_ratio",
         "last_watts",
+        "liquid",
+        "loop",
         "plan",
         "power",
         "set_name",
         "target",
     )
 
-    def __init__(self, plan: RackPlan, rules: Rulebook, look: Look, *, coolant: str = "water") -> None:
+    def __init__(self, plan: RackPlan, rules: Rulebook, look: Look, *, loop: CoolingNode | None = None) -> None:
         self.plan = plan
-        self.coolant = coolant
+        self.loop = loop
+        self.coolers: list[Intake] = plan.coolers
+        """What tells of the heat that liquid takes from this rack: its own coolers, or those of a loop of its own."""
         self.set_name = set_of(plan.rack)
         self.power = Windows(rules.all_levels("rack_density_power", self.set_name))
         self.air = Windows(rules.all_levels("rack_density_air", self.set_name))
+        self.liquid = Windows(rules.all_levels("rack_density_liquid", self.set_name))
         self.feeds = {letter: Windows(()) for letter in plan.feeds}
         """5-minute means of what each feed carries."""
         self.facts: set[str] = set()
+        self.is_inlet_hot = False
+        """Whether the air that it breathes is 3 K over what its class recommends: noted where intakes are watched."""
         self.target = rack_target(plan)
         self.bound_watts: float | None = None
         """Most that fresh meters further up leave for this rack; None where there is none."""
@@ -64,7 +82,7 @@ class RackState:
     def see(self, look: Look) -> None:
         """Work out draw and heat at an instant or over a slot."""
         self.draw = rack_draw(self.plan, look)
-        self.heat = rack_heat(self.plan, self.draw.total, look, self.coolant)
+        self.heat = rack_heat(self.plan, self.coolers, self.draw.total, look, self.loop)
 
     def close(self, look: Look, *, missed: int) -> None:
         """Close a slot in the windows; slots that keeld slept through count as anything up to the ceiling."""
@@ -73,9 +91,11 @@ class RackState:
         for _ in range(missed):
             self.power.push(0.0, None, ceiling)
             self.air.push(0.0, None, ceiling)
-        draw, air = self.draw.total, self.heat.air
+            self.liquid.push(0.0, None, ceiling)
+        draw, air, liquid = self.draw.total, self.heat.air, self.heat.liquid
         self.power.push(draw.lo, draw.best, draw.hi)
         self.air.push(air.lo, air.best, air.hi)
+        self.liquid.push(liquid.lo, liquid.best, liquid.hi)
         self._close_feeds(missed)
         if draw.best is not None and draw.coverage >= _KNOWN_COVERAGE:
             budget = self.plan.rack.budget.power_watts
@@ -93,6 +113,7 @@ class RackState:
         """Take over the past of the same rack as it stood before a reload."""
         self.power.keep(before.power)
         self.air.keep(before.air)
+        self.liquid.keep(before.liquid)
         for letter in self.feeds.keys() & before.feeds.keys():
             self.feeds[letter].keep(before.feeds[letter])
         self.last_watts, self.last_ratio = before.last_watts, before.last_ratio
@@ -105,13 +126,15 @@ def rack_target(plan: RackPlan) -> Target:
 
 
 def judge_density(state: RackState, rules: Rulebook, board: Board, now: Moment) -> bool:
-    """Run rules 13 and 14 on a rack whose slot has just closed; True when an alarm moved."""
+    """Run rules 13, 14 and 15 on a rack whose slot has just closed; True when an alarm moved."""
     budget = state.plan.rack.budget
     moved = False
     if budget.power_watts:
         moved = _judge(state, "rack_density_power", rules, board, now, state.power, budget.power_watts)
     if budget.air_watts:
         moved |= _judge(state, "rack_density_air", rules, board, now, state.air, budget.air_watts)
+    if budget.liquid_watts:
+        moved |= _judge(state, "rack_density_liquid", rules, board, now, state.liquid, budget.liquid_watts)
     return moved
 
 
@@ -129,7 +152,7 @@ def _judge(
         NOT_OVER if level.needs and level.needs not in state.facts else windows.span(level, limit_watts)
         for level in levels
     )
-    interval = state.draw.total if name == "rack_density_power" else state.heat.air
+    interval = _LIVE[name](state)
     evidence = Evidence(
         spans=spans,
         lo=mean.lo,
@@ -146,13 +169,12 @@ def _judge(
 
 
 def _what(name: str, windows: Windows) -> str:
-    quantity = "power" if name == "rack_density_power" else "heat left to the air"
-    return f"{quantity}, {windows.span_words} mean"
+    return f"{_QUANTITY[name]}, {windows.span_words} mean"
 
 
 def _detail(state: RackState, name: str, interval: Interval, mean: Mean) -> str:
     words = []
-    if name == "rack_density_air" and state.heat.is_assumed:
+    if name != "rack_density_power" and state.heat.is_assumed:
         words.append("The share of heat that the liquid takes is assumed from the rack's model, not measured.")
     if interval.lost:
         words.append(f"Without data: {', '.join(interval.lost)}.")
@@ -163,21 +185,13 @@ def _detail(state: RackState, name: str, interval: Interval, mean: Mean) -> str:
     return " ".join(words)
 
 
-def note_facts(state: RackState, look: Look, *, phase_over: bool, zone_short: bool) -> None:
-    """Find out which facts hold that some levels need beside their limit."""
+def note_facts(state: RackState, *, phase_over: bool, zone_short: bool, liquid_hot: bool) -> None:
+    """Note which facts hold that some levels need beside their limit."""
     measured = not state.heat.is_assumed
-    hot_or_short = zone_short or is_inlet_hot(state.plan, look)
-    flags = ((PHASE_OVER_DERATE, phase_over), (MEASURED, measured), (INLET_OR_ZONE, hot_or_short and measured))
+    flags = (
+        (PHASE_OVER_DERATE, phase_over),
+        (MEASURED, measured),
+        (INLET_OR_ZONE, (zone_short or state.is_inlet_hot) and measured),
+        (LIQUID_HOT, liquid_hot),
+    )
     state.facts = {name for name, holds in flags if holds}
-
-
-def is_inlet_hot(plan: RackPlan, look: Look) -> bool:
-    """Whether a live sensor at the rack's intake is 3 K over what its class recommends."""
-    recommended = RECOMMENDED_CELSIUS.get(plan.rack.thermal_class or "")
-    if recommended is None:
-        return False
-    for intake in plan.sensors:
-        source = intake.measured(TEMPERATURE, "intake")
-        if source is not None and source.rank_at(look.mono_ns) <= HELD and (source.value or 0.0) > recommended + 3.0:
-            return True
-    return False

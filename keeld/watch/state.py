@@ -7,17 +7,18 @@ from dataclasses import replace
 from itertools import chain
 
 from keeld.alerts.board import Board
-from keeld.budgets.draw import is_metered_now, node_draw
+from keeld.budgets.draw import is_metered_now
 from keeld.budgets.intake import Intake
 from keeld.budgets.source import Look
 from keeld.budgets.topology import Topology
 from keeld.model import Batch, Interval, Moment
+from keeld.watch.breakers import is_urgent, judge_continuous, judge_overload, judge_overload_slot
 from keeld.watch.cooling import cooling_states
 from keeld.watch.derived import Publisher
 from keeld.watch.duties import DUTIES
 from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.feeds import FeedWatch
-from keeld.watch.nodes import NodeState, is_urgent, judge_continuous, judge_overload, judge_overload_slot
+from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState, judge_density, note_facts
 from keeld.watch.rulebook import Rulebook
 from keeld.watch.silence import Silence
@@ -32,7 +33,7 @@ class SiteState:
         self.rules = rules
         look = Look(now.mono_ns)
         self.racks = {
-            name: RackState(plan, rules, look, coolant=_coolant(topology, plan.rack.cooling_liquid))
+            name: RackState(plan, rules, look, loop=topology.cooling.get(plan.rack.cooling_liquid or ""))
             for name, plan in topology.racks.items()
         }
         self.nodes = {name: NodeState(topology.nodes[name], topology, rules) for name in topology.order}
@@ -42,6 +43,9 @@ class SiteState:
         self.publisher = Publisher(topology.site)
         ground = Ground(topology, rules, self.racks, self.nodes, self.cooling, self.feeds, self.silence)
         self.duties = tuple(duty(ground) for duty in DUTIES)
+        self._timers = tuple(duty for duty in self.duties if type(duty).due_ns is not Duty.due_ns)
+        self._speakers = tuple(duty for duty in self.duties if type(duty).readings is not Duty.readings)
+        """Duties that have a time of their own, and those that add to derived batches."""
         self.listeners = _listeners(self.duties)
         """Device to the duties that must see its batches as they arrive."""
         self.waiting: dict[str, NodeState] = {}
@@ -103,10 +107,16 @@ class SiteState:
 
     def judge_due(self, board: Board, now: Moment) -> None:
         """Let the duties judge what has become due between two batches."""
-        for duty in self.duties:
+        for duty in self._timers:
             due_ns = duty.due_ns()
             if due_ns is not None and due_ns <= now.mono_ns:
                 duty.judge_due(board, now)
+
+    def dues_ns(self) -> Iterator[int]:
+        """Give every monotonic time at which a delay runs out between two slots."""
+        waits = (state.waits_ns for state in self.waiting.values())
+        dues = (duty.due_ns() for duty in self._timers)
+        return (due_ns for due_ns in chain(waits, dues) if due_ns is not None)
 
     def close(self, look: Look, board: Board, now: Moment, *, missed: int, batches: list[Batch]) -> Iterator[int]:
         """Close a slot: racks, then nodes from the leaves up, then silence; yields what each step cost."""
@@ -122,7 +132,7 @@ class SiteState:
             judge_overload_slot(node, self.rules, board, now)
             judge_continuous(node, self.rules, board, now)
             yield 12
-        self._bound_racks(look)
+        yield from self._bound_racks(look)
         for zone in self.cooling.values():
             zone.close(look, missed=missed)
         slot = Slot(look, now, missed)
@@ -139,7 +149,13 @@ class SiteState:
         nodes = rack.plan.rack.feeds.values()
         phase_over = any(self.nodes[name].is_over_derate for name in nodes if name in self.nodes)
         zone = self.cooling.get(rack.plan.rack.cooling_air or "")
-        note_facts(rack, look, phase_over=phase_over, zone_short=zone is not None and zone.is_short)
+        loop = self.cooling.get(rack.plan.rack.cooling_liquid or "")
+        note_facts(
+            rack,
+            phase_over=phase_over,
+            zone_short=zone is not None and zone.is_short,
+            liquid_hot=loop is not None and loop.is_hot,
+        )
 
     def _feed_draws(self) -> dict[tuple[str, str], Interval]:
         return {(name, letter): feed for name, rack in self.racks.items() for letter, feed in rack.draw.feeds.items()}
@@ -147,9 +163,7 @@ class SiteState:
     def _see_node(self, node: NodeState, look: Look, feeds: dict[tuple[str, str], Interval]) -> None:
         if node.direct is None:
             node.find_sources(self.topology)
-        below = {child: self.nodes[child].known_draw for child in self.topology.loaded_children(node.plan)}
-        node.draw = node_draw(node.plan, look, below, feeds)
-        node.see(self.topology, look, self.nodes)
+        node.see(self.topology, look, self.nodes, feeds)
 
     def see(self, look: Look) -> None:
         """Work out every draw at an instant, without touching windows or alarms."""
@@ -166,14 +180,21 @@ class SiteState:
             self._see_node(node, look, feeds)
             yield 8
 
-    def _bound_racks(self, look: Look) -> None:
+    def _bound_racks(self, look: Look) -> Iterator[int]:
         """Find what live meters further up leave for racks that are not measured themselves."""
+        if all(rack.draw.total.coverage >= 1.0 for rack in self.racks.values()):
+            for rack in self.racks.values():
+                rack.bound_watts = None
+            yield len(self.racks) // 20
+            return
         certain: dict[str, float] = {}
         for name, node in self.nodes.items():
             feeds = (self.racks[rack_id].draw.feeds[letter].lo for rack_id, letter in node.plan.feeds)
             certain[name] = sum(chain((certain[child] for child in node.plan.children), feeds))
+            yield 1
         for rack in self.racks.values():
             rack.bound_watts = None if rack.draw.total.coverage >= 1.0 else self._bound(rack, certain, look)
+            yield 1
 
     def _bound(self, rack: RackState, certain: dict[str, float], look: Look) -> float | None:
         bound = 0.0
@@ -208,7 +229,7 @@ class SiteState:
 
     def _with_duties(self, kind: str, name: str, batch: Batch) -> Batch:
         """Add what the duties have to say of a target to its batch."""
-        added = tuple(chain.from_iterable(duty.readings(kind, name) for duty in self.duties))
+        added = tuple(chain.from_iterable(duty.readings(kind, name) for duty in self._speakers))
         return replace(batch, readings=batch.readings + added) if added else batch
 
     def _publish_one(self, kind: str, name: str, now: Moment) -> Batch | None:
@@ -227,10 +248,6 @@ def _listeners(duties: tuple[Duty, ...]) -> dict[str, tuple[Duty, ...]]:
         for device_id in duty.devices():
             found[device_id] = (*found.get(device_id, ()), duty)
     return found
-
-
-def _coolant(topology: Topology, name: str | None) -> str:
-    return topology.cooling[name].coolant if name in topology.cooling else "water"
 
 
 def _breakers(topology: Topology, nodes: dict[str, NodeState]) -> dict[str, list[NodeState]]:

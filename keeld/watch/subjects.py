@@ -50,7 +50,11 @@ def subjects(
 def _racks(rules: Rulebook, racks: dict[str, RackState]) -> Iterator[Subject]:
     for state in racks.values():
         budget = state.plan.rack.budget
-        for name, limit in (("rack_density_power", budget.power_watts), ("rack_density_air", budget.air_watts)):
+        for name, limit in (
+            ("rack_density_power", budget.power_watts),
+            ("rack_density_air", budget.air_watts),
+            ("rack_density_liquid", budget.liquid_watts),
+        ):
             if limit:
                 yield Subject(rules.rule(name), rules.levels(name, state.set_name), state.target)
         if state.set_name == AI:

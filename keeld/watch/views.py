@@ -15,12 +15,15 @@ from keeld.model import Interval, Moment, Quality
 from keeld.views import Alarm, Judgement, NodeView, RackView, SiteView, Verdict
 from keeld.watch.cooling import CoolingState
 from keeld.watch.derived import site_draw
+from keeld.watch.forecast import NextToBreak
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
 from keeld.watch.rulebook import Windows
 from keeld.watch.state import SiteState
 
 _LEAST_SEEN_S = 30.0
+_LEAST_LIMIT_WATTS = 1.0
+"""Stands for no capacity at all, so that every ratio stays finite."""
 _WORST = (Verdict.OVER, Verdict.CANT_TELL, Verdict.OK)
 
 
@@ -35,6 +38,7 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
             *(_cooling_view(zone) for zone in state.cooling.values()),
         ),
         alarms=tuple(alarm_view(alarm) for alarm in board.alarms.values()),
+        forecasts=next((duty.ranking for duty in state.duties if isinstance(duty, NextToBreak)), ()),
     )
 
 
@@ -78,16 +82,28 @@ def _apparent(draw: Interval) -> Interval:
 
 def _cooling_view(state: CoolingState) -> NodeView:
     heat, node = state.heat(), state.node
-    judgements: tuple[Judgement, ...] = ()
-    if state.capacity_watts:
-        base = f"{node.redundancy} capacity"
-        value, limit = windowed(state.windows, heat), state.capacity_watts
-        judgements = (
-            judgement("cooling_node", node.id, node.kind, "W", limit, base, value, heat, too_short=seen(state.windows)),
-        )
+    judgements = tuple(_cooling_judgements(state, heat))
     return NodeView(
         kind="cooling_node", id=node.id, label=node.label, draw=heat, verdict=worst(judgements), judgements=judgements
     )
+
+
+def _cooling_judgements(state: CoolingState, heat: Interval) -> Iterator[Judgement]:
+    """Judge a zone or loop on what it can carry with its redundancy kept, and now where that is less."""
+    node, capacity = state.node, state.capacity
+    value, short = windowed(state.windows, heat), seen(state.windows)
+    planned = state.planned_watts
+    if planned:
+        base = f"{node.redundancy} capacity"
+        yield judgement("cooling_node", node.id, node.kind, "W", planned, base, value, heat, too_short=short)
+    if planned is None or capacity is None or capacity.lo >= planned:
+        return
+    limit = max(_LEAST_LIMIT_WATTS, capacity.hi)
+    base = f"capacity now, {capacity.binds or 'a unit is silent'}"
+    now = judgement("cooling_node", node.id, f"{node.kind}/now", "W", limit, base, value, heat, too_short=short)
+    if now.verdict is Verdict.OK and value.hi > capacity.lo:
+        now = replace(now, verdict=Verdict.CANT_TELL, why="whether every unit runs is not known")
+    yield now
 
 
 def _rack_view(state: RackState) -> RackView:
@@ -107,6 +123,7 @@ def _rack_view(state: RackState) -> RackView:
         for constraint, limit, windows, live in (
             ("power", budget.power_watts, state.power, state.draw.total),
             ("air", budget.air_watts, state.air, state.heat.air),
+            ("liquid", budget.liquid_watts, state.liquid, state.heat.liquid),
         )
         if limit
     )
