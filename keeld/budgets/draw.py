@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keeld.budgets.interval import cap, cross, published, total, unknown, widen
+from keeld.budgets.meters import Meter
 from keeld.budgets.source import ESTIMATED, GOOD, HELD, UNKNOWN, Look, Source, Value
-from keeld.budgets.topology import Feed, Load, Meter, NodePlan, RackPlan
+from keeld.budgets.topology import Feed, Load, NodePlan, RackPlan
 from keeld.model import Interval
 
 REPORTED_ERROR = 0.10

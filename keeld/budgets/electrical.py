@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 _THREE = 3
 _SQRT3 = math.sqrt(3.0)
+_COS30, _SIN30 = _SQRT3 / 2.0, 0.5
 _TRIPLEN_LINES = 3.0
 LOWEST_POWER_FACTOR = 0.9
 """Of IT loads with corrected supplies; used only where nothing measures apparent power."""
@@ -49,6 +50,16 @@ def sum_power(loads: Iterable[Power]) -> Power:
     return Power(math.fsum(load.watts for load in parts), math.fsum(load.vars for load in parts))
 
 
+def reactive_vars(watts: float, apparent_volt_amperes: float) -> float:
+    """Reactive power of a load whose active and apparent power are measured, taken as lagging (section 1.2)."""
+    return math.sqrt(max(0.0, apparent_volt_amperes**2 - watts**2))
+
+
+def vars_at(watts: float, power_factor: float) -> float:
+    """Reactive power of a load at a power factor, taken as lagging (section 1.2)."""
+    return abs(watts) * math.sqrt(max(0.0, 1.0 - power_factor**2)) / power_factor
+
+
 def continuous_amperes(rating_amperes: float, derate: float, share: float = 1.0) -> float:
     """Most that a circuit may carry for three hours or more; `share` leaves room for its siblings' load (1.1, 1.3)."""
     return rating_amperes * derate * share
@@ -67,6 +78,15 @@ def least_breaker_amperes(continuous: float, other: float, derate: float) -> flo
 def delta_line_amperes(l1_l2: float, l2_l3: float, l3_l1: float) -> tuple[float, float, float]:
     """Line currents of loads between lines, at equal power factors; a meter's own line currents are better (1.2)."""
     return _between(l3_l1, l1_l2), _between(l1_l2, l2_l3), _between(l2_l3, l3_l1)
+
+
+def mixed_line_amperes(to_neutral: float, one_pair: float, other_pair: float) -> float:
+    """Give the current of a line with loads to neutral, or of three phases, and loads to the other two lines (1.2).
+
+    At equal power factors a load between two lines is 30 degrees ahead of one of them and 30 behind the other.
+    """
+    along = to_neutral + _COS30 * (one_pair + other_pair)
+    return math.hypot(along, _SIN30 * (one_pair - other_pair))
 
 
 def _between(first: float, second: float) -> float:

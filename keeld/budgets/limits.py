@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from keeld.budgets.electrical import volt_amperes
 from keeld.model import CoolingNode, PowerNode
@@ -14,23 +17,114 @@ BEYOND_ANY_SITE_WATTS = 1e9
 _REFERENCE_CELSIUS = {"thermal_40c": 40.0, "thermal_30c": 30.0}
 _BIMETAL_RISE_KELVIN = 60.0  # a breaker at its rating heats its bimetal by about this; makers' tables agree within 3 %
 _PER_KILO = 1000.0
+_THREE = 3
+_HEAD = re.compile(r"[^a-z]")
+KINDS_BY_WORD: Mapping[str, str] = MappingProxyType(
+    {
+        "utility": "utility", "grid": "utility", "ups": "ups", "gen": "generator", "genset": "generator",
+        "generator": "generator", "tx": "transformer", "xfmr": "transformer", "transformer": "transformer",
+        "panel": "panel", "rpp": "panel", "msb": "switchboard", "switchboard": "switchboard", "ats": "switch",
+        "sts": "switch", "busway": "busway", "pdu": "pdu",
+    }
+)  # fmt: skip
+"""What a node is by the first word of its id, where the configuration does not say."""
 
 
-def environment_ratio(node: PowerNode) -> float:
+class Ambient(NamedTuple):
+    """The temperature that a breaker stands in: None where nothing tells, and whether a live sensor does."""
+
+    celsius: float | None
+    is_measured: bool
+
+
+def ambient_of(node: PowerNode, measured_celsius: float | None = None) -> Ambient:
+    """Give a node's ambient: a live sensor's reading, else the configured figure."""
+    if measured_celsius is not None:
+        return Ambient(measured_celsius, is_measured=True)
+    return Ambient(node.ambient_celsius, is_measured=False)
+
+
+def environment_ratio(node: PowerNode, measured_celsius: float | None = None) -> float:
     """Share of its rating that a breaker keeps at its ambient temperature; never above 1.
 
     A thermal breaker trips by heat: current squared plus ambient. An electronic one does not care.
     """
     reference = _REFERENCE_CELSIUS.get(node.breaker_kind)
-    if reference is None or node.ambient_celsius is None:
+    ambient = ambient_of(node, measured_celsius).celsius
+    if reference is None or ambient is None:
         return 1.0
-    left_kelvin = _BIMETAL_RISE_KELVIN - (node.ambient_celsius - reference)
+    left_kelvin = _BIMETAL_RISE_KELVIN - (ambient - reference)
     return min(1.0, math.sqrt(max(0.01, left_kelvin / _BIMETAL_RISE_KELVIN)))
 
 
-def effective_amperes(node: PowerNode) -> float | None:
+def effective_amperes(node: PowerNode, measured_celsius: float | None = None) -> float | None:
     """Rating of a node's breaker per phase where it stands: nameplate times environment."""
-    return None if node.breaker_amperes is None else node.breaker_amperes * environment_ratio(node)
+    if node.breaker_amperes is None:
+        return None
+    return node.breaker_amperes * environment_ratio(node, measured_celsius)
+
+
+def neutral_rating_amperes(node: PowerNode) -> float | None:
+    """Rating of a node's neutral: its own, else that of the lines; None without a neutral."""
+    if node.wiring != "wye" or node.phases != _THREE or node.is_direct_current:
+        return None
+    return node.neutral_amperes if node.neutral_amperes is not None else node.breaker_amperes
+
+
+def kind_of(node: PowerNode) -> str:
+    """Give what a node is: as configured, else the word its id begins with, else what its ratings are usual for."""
+    if node.kind:
+        return node.kind
+    word = _HEAD.split(node.id, maxsplit=1)[0]
+    if word in KINDS_BY_WORD:
+        return KINDS_BY_WORD[word]
+    if node.parent is None:
+        return "utility"
+    return "transformer" if node.limit_volt_amperes is not None else "breaker"
+
+
+class SourceLimit(NamedTuple):
+    """What a node may draw by its own limit and that of its source, in W: at least and at most, and in words."""
+
+    least_watts: float
+    most_watts: float
+    base: str
+
+
+def source_limit(node: PowerNode, active: str | None, *, is_told: bool = True) -> SourceLimit | None:
+    """Give the limit in W that holds now; None where there is none.
+
+    `active` is the source in use; where a device should tell it and does not, it may be any of them.
+    """
+    own = node.limit_watts
+    if not node.sources:
+        return None if own is None else SourceLimit(own, own, "limit")
+    if is_told:
+        name = active if active in node.sources else normal_source(node)
+        limit = node.sources[name].limit_watts
+        base = f"limit of source {name}"
+        return SourceLimit(own, own, "limit") if own is not None and own <= limit else SourceLimit(limit, limit, base)
+    limits = [source.limit_watts for source in node.sources.values()]
+    least, most = (value if own is None else min(own, value) for value in (min(limits), max(limits)))
+    return SourceLimit(least, most, "least of its sources, as nothing tells which is in use")
+
+
+def normal_source(node: PowerNode) -> str:
+    """Give the source that is in use unless a device says otherwise; empty where a node has no alternatives."""
+    return node.source or next(iter(node.sources), "")
+
+
+def parents_of(node: PowerNode) -> tuple[str, ...]:
+    """Give the nodes that may feed this one, the normal one first."""
+    normal = parent_by_source(node, normal_source(node))
+    others = (source.parent for source in node.sources.values())
+    return tuple(dict.fromkeys(name for name in (normal, node.parent, *others) if name is not None))
+
+
+def parent_by_source(node: PowerNode, source: str) -> str | None:
+    """Give the node that feeds this one while a source is in use: the source's own, else the parent."""
+    found = node.sources.get(source)
+    return found.parent if found is not None and found.parent is not None else node.parent
 
 
 def phases_of(node: PowerNode) -> tuple[str, ...]:
@@ -45,18 +139,21 @@ def watts_of(node: PowerNode, amperes: float) -> float | None:
     return volt_amperes(amperes, node.voltage_volts, node.phases)
 
 
-def ceiling_watts(node_id: str | None, power: Mapping[str, PowerNode]) -> float:
-    """Most that can flow through a node: the least of its own limits and those of all above it."""
-    least = BEYOND_ANY_SITE_WATTS
-    seen: set[str] = set()
-    while node_id is not None and node_id in power and node_id not in seen:
-        seen.add(node_id)
-        node = power[node_id]
-        breaker = None if node.breaker_amperes is None else watts_of(node, node.breaker_amperes)
-        own = [limit for limit in (breaker, node.limit_watts, node.limit_volt_amperes) if limit is not None]
-        least = min([least, *own])
-        node_id = node.parent
-    return least
+def own_ceiling_watts(node: PowerNode) -> float:
+    """Most that a node's own ratings let through, whichever source is in use."""
+    breaker = None if node.breaker_amperes is None else watts_of(node, node.breaker_amperes)
+    sources = max((source.limit_watts for source in node.sources.values()), default=None)
+    own = (breaker, node.limit_watts, node.limit_volt_amperes, sources)
+    return min((limit for limit in own if limit is not None), default=BEYOND_ANY_SITE_WATTS)
+
+
+def ceiling_watts(node_id: str | None, power: Mapping[str, PowerNode], seen: frozenset[str] = frozenset()) -> float:
+    """Most that can flow through a node: the least of its own limits and those above it, by whichever way it is fed."""
+    if node_id is None or node_id not in power or node_id in seen:
+        return BEYOND_ANY_SITE_WATTS
+    node = power[node_id]
+    above = [ceiling_watts(parent, power, seen | {node_id}) for parent in parents_of(node)]
+    return min(own_ceiling_watts(node), max(above, default=BEYOND_ANY_SITE_WATTS))
 
 
 def cooling_capacity_watts(node: CoolingNode) -> float | None:
@@ -69,11 +166,17 @@ def cooling_capacity_watts(node: CoolingNode) -> float | None:
     return sum(node.units_watts) - spare
 
 
-def breaker_base(node: PowerNode) -> str:
-    """Say in words what a percentage of a breaker's effective rating is a percentage of."""
+def breaker_base(node: PowerNode, measured_celsius: float | None = None) -> str:
+    """Say in words what a percentage of a breaker's effective rating is a percentage of, and whose ambient counts."""
     rating = f"{node.breaker_amperes:g} A breaker"
-    ratio = environment_ratio(node)
-    return rating if ratio == 1.0 else f"{rating} x {ratio:.2f} environment"
+    ratio = environment_ratio(node, measured_celsius)
+    if node.ambient_device is None or node.breaker_kind not in _REFERENCE_CELSIUS:
+        return rating if ratio == 1.0 else f"{rating} x {ratio:.2f} environment"
+    ambient = ambient_of(node, measured_celsius)
+    if ambient.celsius is None:
+        return f"{rating} (ambient not known: {node.ambient_device} is silent)"
+    told = "measured" if ambient.is_measured else f"configured: {node.ambient_device} is silent"
+    return f"{rating} x {ratio:.2f} environment at {ambient.celsius:.0f} °C {told}"
 
 
 def kilo(number: float) -> float:

@@ -1,17 +1,44 @@
-"""Line currents of a power node, in A: from its own meter, else from what hangs on it where the lines are the same."""
+"""Line currents of a power node, in A: from its own meter, else from what hangs on it.
+
+Loads of three phases and loads to neutral add up on their line; a load between two lines is 30 degrees off either of
+them. Across a transformer a line carries something between the least and the most loaded line of the other side, or,
+where those are not known, its part of the apparent power if that is balanced.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
+from keeld.budgets.electrical import line_amperes, mixed_line_amperes, neutral_amperes
 from keeld.budgets.interval import cap, total
-from keeld.budgets.source import HELD, UNKNOWN, Look, Source, Value
-from keeld.budgets.topology import Feed, Meter, NodePlan, Topology
+from keeld.budgets.joins import Join
+from keeld.budgets.meters import Meter
+from keeld.budgets.source import ESTIMATED, GOOD, HELD, UNKNOWN, Look, Source, Value
+from keeld.budgets.topology import Feed, NodePlan, Topology
+from keeld.model import PowerNode
 
 _NO_LIMIT_AMPERES = 1e6
+_THREE, _PAIR = 3, 2
+_NOTHING = Value(0.0, 0.0, 0.0, GOOD)
 
 Lines = Mapping[str, Value | None]
 """Line to its current; None where nothing has ever told it."""
+
+
+class Below(NamedTuple):
+    """What is known of a child: its line currents, and its apparent power in VA."""
+
+    lines: Lines
+    apparent: Value | None = None
+
+
+class _Term(NamedTuple):
+    """What one thing puts on a line: in phase with it, or as one of the two pairs of lines that it belongs to."""
+
+    amperes: Value | None
+    pair: int = 0
+    """0 for none, 1 and 2 for the pair with the next line and with the one before."""
 
 
 def own_sources(meters: list[Meter], phase: str) -> list[Source] | None:
@@ -46,32 +73,114 @@ def direct_sources(topology: Topology, plan: NodePlan, phase: str) -> list[Sourc
     return found
 
 
-def node_lines(topology: Topology, plan: NodePlan, look: Look, below: Mapping[str, Lines]) -> dict[str, Value | None]:
-    """Give every line of a node; `below` has those of its children already."""
+def node_lines(topology: Topology, plan: NodePlan, look: Look, below: Mapping[str, Below]) -> dict[str, Value | None]:
+    """Give every line of a node; `below` has its children already."""
     return {phase: _line(topology, plan, phase, look, below) for phase in plan.lines}
 
 
-def _line(topology: Topology, plan: NodePlan, phase: str, look: Look, below: Mapping[str, Lines]) -> Value | None:
+def _line(topology: Topology, plan: NodePlan, phase: str, look: Look, below: Mapping[str, Below]) -> Value | None:
     ceiling = plan.node.breaker_amperes or _NO_LIMIT_AMPERES
     for meter in plan.meters:
         source = meter.line(phase)
         if source is not None and source.rank_at(look.mono_ns) <= HELD:
             return source.look(look, ceiling)
-    terms = [_child_line(topology, plan, child, phase, below) for child in topology.loaded_children(plan)]
+    terms = [_child_term(topology, plan, child, phase, below) for child in topology.loaded_children(plan)]
+    terms += [_maybe(_child_term(topology, plan, child, phase, below)) for child in topology.possible_children(plan)]
     for rack_id, letter in plan.feeds:
         sources = feed_sources(topology.racks[rack_id].feeds[letter], phase)
-        terms.append(None if sources is None else total(source.look(look, ceiling) for source in sources))
-    known = [term for term in terms if term is not None]
-    if not known:
+        terms.append(_Term(None if sources is None else total(source.look(look, ceiling) for source in sources)))
+    if not any(term.amperes is not None for term in terms):
         return None
-    summed = total(known)
-    if len(known) < len(terms):  # the rest may draw whatever the breaker lets through
+    summed = _joined(terms)
+    if any(term.amperes is None for term in terms):  # the rest may draw whatever the breaker lets through
         summed = Value(summed.lo, summed.best, max(summed.hi, ceiling), UNKNOWN)
     return cap(summed, ceiling)
 
 
-def _child_line(topology: Topology, plan: NodePlan, child: str, phase: str, below: Mapping[str, Lines]) -> Value | None:
-    """Give a child's current as its parent sees it: the same, unless a transformer lies between."""
-    node = topology.nodes[child].node
-    same = node.phases == plan.node.phases and node.voltage_volts == plan.node.voltage_volts
-    return below.get(child, {}).get(phase) if same else None
+def _joined(terms: list[_Term]) -> Value:
+    """Add up what is known of a line's terms; each end of the sum belongs to the same end of every term."""
+    parts = [
+        total(term.amperes for term in terms if term.pair == pair and term.amperes is not None) for pair in range(_THREE)
+    ]
+    if all(term.pair == 0 for term in terms):
+        return parts[0]
+    lo, hi = (mixed_line_amperes(*(part[end] for part in parts)) for end in (0, 2))
+    bests = [part.best for part in parts if part.best is not None]
+    best = mixed_line_amperes(*(part.best or 0.0 for part in parts)) if bests else None
+    return Value(lo, best, hi, max(part.rank for part in parts))
+
+
+def _maybe(term: _Term) -> _Term:
+    """Take a term that may be there or not."""
+    if term.amperes is None:
+        return term
+    return term._replace(amperes=Value(0.0, None, term.amperes.hi, max(ESTIMATED, term.amperes.rank)))
+
+
+def _child_term(topology: Topology, plan: NodePlan, child: str, phase: str, below: Mapping[str, Below]) -> _Term:
+    """Give what a child puts on a line of its parent."""
+    join, known = plan.joins.get(child), below.get(child)
+    if join is None or known is None:
+        return _Term(None)
+    if join.is_transformed:
+        return _Term(_transformed(join, plan.node, known, alike=_are_alike(topology.nodes[child].node, plan.node)))
+    if not join.lines:
+        return _Term(known.lines.get(phase))
+    return _on_lines(join, phase, known.lines.get(""))
+
+
+def _on_lines(join: Join, phase: str, amperes: Value | None) -> _Term:
+    """Put a single-phase load on the lines that it hangs on."""
+    if phase not in join.lines:
+        return _Term(_NOTHING)
+    loaded = None if amperes is None else _times(amperes, join.ratio)
+    if len(join.lines) < _PAIR:
+        return _Term(loaded)
+    return _Term(loaded, 1 if join.lines[0] == phase else 2)
+
+
+def _are_alike(child: PowerNode, parent: PowerNode) -> bool:
+    return child.phases == parent.phases and child.is_direct_current == parent.is_direct_current
+
+
+def _transformed(join: Join, parent: PowerNode, known: Below, *, alike: bool) -> Value | None:
+    """Bound a line on the far side of a transformer, whatever its connection."""
+    values = [value for value in known.lines.values() if value is not None]
+    if alike and values and len(values) == len(known.lines):
+        best = [value.best for value in values if value.best is not None]
+        likely = sum(best) / len(best) if len(best) == len(values) else None
+        lo, hi = min(value.lo for value in values), max(value.hi for value in values)
+        return _times(Value(lo, likely, hi, max(value.rank for value in values)), join.ratio)
+    if known.apparent is None or parent.voltage_volts is None:
+        return None
+    per_volt_ampere = line_amperes(1.0, parent.voltage_volts, parent.phases)
+    return _times(known.apparent, per_volt_ampere)._replace(rank=max(ESTIMATED, known.apparent.rank))
+
+
+def _times(value: Value, ratio: float) -> Value:
+    if ratio == 1.0:
+        return value
+    return Value(value.lo * ratio, None if value.best is None else value.best * ratio, value.hi * ratio, value.rank)
+
+
+def measured_neutral(plan: NodePlan, look: Look) -> Value | None:
+    """Give the current in a node's neutral as a live meter tells it."""
+    for meter in plan.meters:
+        source = meter.neutral
+        if source is not None and source.value is not None and source.rank_at(look.mono_ns) <= HELD:
+            return source.look(look, _NO_LIMIT_AMPERES)
+    return None
+
+
+def computed_neutral(lines: Iterable[Value | None]) -> Value | None:
+    """Work the neutral out from three lines that are measured: harmonics are not in it, so it may be more.
+
+    Moving a line's current by some amperes moves the neutral's by no more.
+    """
+    known = [line for line in lines if line is not None and line.rank <= HELD and line.best is not None]
+    if len(known) != _THREE:
+        return None
+    first, second, third = (line.best or 0.0 for line in known)
+    best = neutral_amperes((first, second, third))
+    slack = sum(max(line.hi - (line.best or 0.0), (line.best or 0.0) - line.lo) for line in known)
+    return Value(max(0.0, best - slack), best, best + slack, max(line.rank for line in known))

@@ -7,36 +7,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keeld.budgets.intake import METERING_KINDS, Intake
-from keeld.budgets.limits import BEYOND_ANY_SITE_WATTS, ceiling_watts, phases_of
+from keeld.budgets.joins import Join, join_of
+from keeld.budgets.limits import (
+    BEYOND_ANY_SITE_WATTS,
+    ceiling_watts,
+    normal_source,
+    parent_by_source,
+    parents_of,
+    phases_of,
+)
+from keeld.budgets.meters import Meter, meter_at, node_meters
 from keeld.budgets.source import Source
-from keeld.metrics import APPARENT_POWER, CURRENT, POWER, POWER_ESTIMATE
+from keeld.metrics import (
+    POWER,
+    POWER_ESTIMATE,
+    POWER_SOURCE,
+    TEMPERATURE,
+)
 from keeld.model import CoolingNode, Device, PowerNode, Rack, Site
 
 NOT_A_LOAD = frozenset({"pdu", "meter", "ups", "sensor", "cooling"})
-UNHEARD_DRIVERS = frozenset({"agent"})
-"""Drivers whose devices send by themselves: one that never did was not connected, which is a finding."""
-
-
-@dataclass(slots=True, eq=False)
-class Meter:
-    """A place where a circuit is measured: a PDU's inlet, a meter, a branch of one."""
-
-    intake: Intake
-    parts: tuple[str, ...]
-    powers: tuple[Source, ...]
-    apparent: Source | None
-    lines: dict[str, tuple[Source, ...]]
-    """Line to the sources that may carry its current; the first that ever had a sample counts."""
-
-    @property
-    def name(self) -> str:
-        """Device and part, for people."""
-        parts = "+".join(part for part in self.parts if part)
-        return f"{self.intake.device.id} {parts}" if parts else self.intake.device.id
-
-    def line(self, phase: str) -> Source | None:
-        """Give the source of a line's current; None where the device has not shown one."""
-        return next((source for source in self.lines.get(phase, ()) if source.value is not None), None)
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +86,18 @@ class NodePlan:
     feeds: list[tuple[str, str]] = field(default_factory=list)
     """(rack, feed letter)."""
     lines: tuple[str, ...] = ()
+    joins: dict[str, Join | None] = field(default_factory=dict)
+    """How each child loads its lines; None where that is not known."""
+    parents: tuple[str, ...] = ()
+    """Nodes that may feed it, the normal one first."""
+    parent: str | None = None
+    """The one that feeds it now."""
+    is_source_told: bool = True
+    """False while it is not known which source is in use, as the device that told it is silent."""
+    tellers: list[Source] = field(default_factory=list)
+    """What may say which source is in use."""
+    thermometers: list[Source] = field(default_factory=list)
+    """What may say its ambient temperature, best first."""
 
     @property
     def is_spare(self) -> bool:
@@ -125,23 +127,35 @@ class Topology:
     order: list[str]
 
     def loaded_children(self, plan: NodePlan) -> list[str]:
-        """List the children of a node that anything hangs on or measures."""
-        return [child for child in plan.children if not self.nodes[child].is_spare]
+        """List the children that a node feeds now and that anything hangs on or measures."""
+        found = (self.nodes[child] for child in plan.children)
+        name = plan.node.id
+        return [
+            child.node.id
+            for child in found
+            if child.parent == name and not child.is_spare and (child.is_source_told or len(child.parents) == 1)
+        ]
+
+    def possible_children(self, plan: NodePlan) -> list[str]:
+        """List the children that a node may feed or not: what tells their source is silent."""
+        found = (self.nodes[child] for child in plan.children)
+        return [child.node.id for child in found if not child.is_source_told and len(child.parents) > 1]
 
     def ancestors(self, node_id: str | None) -> list[str]:
-        """List a node and all above it, nearest first."""
+        """List a node and all above it that feed it now, nearest first."""
         chain: list[str] = []
         while node_id is not None and node_id in self.nodes and node_id not in chain:
             chain.append(node_id)
-            node_id = self.nodes[node_id].node.parent
+            node_id = self.nodes[node_id].parent
         return chain
 
 
 def build(site: Site, previous: Mapping[str, Intake] | None = None) -> Topology:
     """Lay out a site. What is known of devices that did not change is taken over from `previous`."""
     intakes = {device.id: _intake(device, (previous or {}).get(device.id)) for device in site.devices.values()}
-    meters = _node_meters(site, intakes)
+    meters = node_meters(site, intakes)
     nodes = _plan_nodes(site, meters)
+    _attach_tellers(nodes, intakes)
     racks = {rack.id: _plan_rack(site, rack, intakes, nodes) for rack in site.racks.values()}
     return Topology(site, intakes, racks, nodes, dict(site.cooling), _paths(intakes), _bottom_up(nodes))
 
@@ -163,58 +177,45 @@ def _is_same_thing(before: Device, after: Device) -> bool:
     )
 
 
-def _meter(intake: Intake, parts: tuple[str, ...], phases: tuple[str, ...]) -> Meter:
-    """Lay out one meter; several parts for one circuit are its poles, in order."""
-    powers = tuple(intake.source(POWER, part, keep_recent=not part) for part in parts)
-    apparent = intake.source(APPARENT_POWER, parts[0]) if len(parts) == 1 else None
-    if len(parts) > 1:
-        lines: dict[str, tuple[Source, ...]] = {
-            phase: (intake.source(CURRENT, part, keep_recent=True),) for phase, part in zip(phases, parts, strict=False)
-        }
-    else:
-        lines = {phase: _line_sources(intake, parts[0], phase) for phase in phases}
-    return Meter(intake, parts, powers, apparent, lines)
-
-
-def _line_sources(intake: Intake, part: str, phase: str) -> tuple[Source, ...]:
-    if phase:
-        return (intake.source(CURRENT, f"{part}/{phase}" if part else phase, keep_recent=True),)
-    names = (part, f"{part}/L1" if part else "L1", *(() if part else ("L1-L2",)))
-    return tuple(intake.source(CURRENT, name, keep_recent=True) for name in names)
-
-
-def _node_meters(site: Site, intakes: Mapping[str, Intake]) -> dict[str, list[Meter]]:
-    meters: dict[str, list[Meter]] = defaultdict(list)
-    for intake in intakes.values():
-        device = intake.device
-        if device.kind not in METERING_KINDS:
-            continue
-        parts_of: dict[str, list[str]] = defaultdict(list)
-        for part, node_id in device.measures:
-            parts_of[node_id].append(part)
-        if device.node is not None:
-            parts_of[device.node].append("")
-        for node_id, parts in parts_of.items():
-            if node_id in site.power:
-                meters[node_id].append(_meter(intake, tuple(parts), phases_of(site.power[node_id])))
-    return meters
-
-
 def _plan_nodes(site: Site, meters: Mapping[str, list[Meter]]) -> dict[str, NodePlan]:
     nodes = {
         node.id: NodePlan(
-            node, ceiling_watts(node.id, site.power), list(meters.get(node.id, [])), lines=phases_of(node)
+            node,
+            ceiling_watts(node.id, site.power),
+            list(meters.get(node.id, [])),
+            lines=phases_of(node),
+            parents=parents_of(node),
+            parent=parent_by_source(node, normal_source(node)),
         )
         for node in site.power.values()
     }
     for node in site.power.values():
-        if node.parent in nodes:
-            nodes[node.parent].children.append(node.id)
+        for parent in parents_of(node):
+            if parent in nodes:
+                nodes[parent].children.append(node.id)
+                nodes[parent].joins[node.id] = join_of(node, site.power[parent])
     for rack in site.racks.values():
         for letter, node_id in rack.feeds.items():
             if node_id in nodes:
                 nodes[node_id].feeds.append((rack.id, letter))
     return nodes
+
+
+_AMBIENT_PARTS = ("ambient", "intake", "")
+
+
+def _attach_tellers(nodes: Mapping[str, NodePlan], intakes: Mapping[str, Intake]) -> None:
+    """Find what tells each node's source in use and its ambient temperature."""
+    for intake in intakes.values():
+        plan = nodes.get(intake.device.node or "")
+        if plan is not None and intake.device.kind in METERING_KINDS:
+            plan.tellers.append(intake.source(POWER_SOURCE))
+        if plan is not None and intake.device.kind == "sensor":
+            plan.thermometers += [intake.source(TEMPERATURE, part) for part in _AMBIENT_PARTS]
+    for plan in nodes.values():
+        named = intakes.get(plan.node.ambient_device or "")
+        if named is not None:
+            plan.thermometers[:0] = [named.source(TEMPERATURE, part) for part in _AMBIENT_PARTS]
 
 
 def _plan_rack(site: Site, rack: Rack, intakes: Mapping[str, Intake], nodes: Mapping[str, NodePlan]) -> RackPlan:
@@ -250,7 +251,7 @@ def _attach_meters(feeds: dict[str, Feed], members: list[Intake], nodes: Mapping
         if device.kind not in METERING_KINDS or device.node is not None or device.measures:
             continue
         feed = _feed_of(feeds, device.feed)
-        meter = _meter(intake, ("",), phases_of(feed.node) if feed.node is not None else ("L1", "L2", "L3"))
+        meter = meter_at(intake, ("",), phases_of(feed.node) if feed.node is not None else ("L1", "L2", "L3"))
         (feed.inlets if device.kind == "pdu" else feed.meters).append(meter)
     for feed in feeds.values():
         plan = nodes.get(feed.node.id) if feed.node is not None else None

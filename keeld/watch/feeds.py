@@ -19,8 +19,9 @@ from keeld.alerts.machine import Span
 from keeld.alerts.restored import RestoredAlarm
 from keeld.alerts.rules import AI, SET_OF_STATE
 from keeld.budgets.intake import Intake
+from keeld.budgets.meters import Meter
 from keeld.budgets.source import GOOD_INTERVALS, SECOND_NS
-from keeld.budgets.topology import Feed, Meter, Topology
+from keeld.budgets.topology import Feed, Topology
 from keeld.metrics import FEED, VOLTAGE
 from keeld.model import AlertState, Group, Moment
 from keeld.text import clean

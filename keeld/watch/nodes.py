@@ -1,68 +1,98 @@
-"""Power nodes: what flows through them, and the breaker rules (1 on arrival, 3 at the end of a slot)."""
+"""Power nodes: what flows through them, what feeds them, and what they may carry where they stand."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
 
-from keeld.alerts.alarm import Evidence, Target
-from keeld.alerts.board import Board
-from keeld.alerts.machine import Span
-from keeld.alerts.rules import PLANT
+from keeld.alerts.alarm import Target
+from keeld.alerts.rules import AI, MINING, PLANT, SET_OF_STATE
+from keeld.budgets.apparent import (
+    NO_VARS,
+    Reactive,
+    add_reactive,
+    apparent,
+    assumed_reactive,
+    feed_reactive,
+    meter_reactive,
+    scaled_reactive,
+)
+from keeld.budgets.draw import node_draw
 from keeld.budgets.interval import published, unknown
-from keeld.budgets.limits import breaker_base, effective_amperes
-from keeld.budgets.lines import direct_sources, node_lines
-from keeld.budgets.source import GOOD, GOOD_INTERVALS, HELD, SECOND_NS, Look, Recent, Source, Value
+from keeld.budgets.limits import SourceLimit, breaker_base, effective_amperes, kind_of, parent_by_source, source_limit
+from keeld.budgets.lines import Below, direct_sources, node_lines
+from keeld.budgets.source import HELD, Look, Source, Value
 from keeld.budgets.topology import NodePlan, Topology
-from keeld.model import Interval, Moment
-from keeld.watch.racks import SLOT_CAP_S
+from keeld.metrics import POWER_SOURCE
+from keeld.model import Interval, Quality
 from keeld.watch.rulebook import Rulebook, Windows
 
 OVERLOAD, CONTINUOUS = "breaker_overload", "continuous_over"
 _SHORT_S = 30.0
-_URGENT_RATIO = 0.9
-_CLEAR_LISTED = 0.99
-"""Clear level of an overload where the breaker is listed for its full rating; else its continuous limit."""
+_ALTERNATE, _NO_SOURCE = "alternate", "none"
 
-
-class LineMean(NamedTuple):
-    """The hottest line of a node: its mean current, in A, and name."""
-
-    phase: str
-    value: Value
+Feeds = Mapping[tuple[str, str], Interval]
+"""What each feed draws, by (rack, letter)."""
 
 
 class NodeState:
     """What the watch knows of one power node."""
 
     __slots__ = (
+        "active_source",
+        "ambient_celsius",
+        "apparent",
         "continuous",
         "direct",
         "draw",
         "is_over_derate",
+        "kind",
         "lines",
         "plan",
         "power",
         "rating_amperes",
+        "reactive",
+        "set_name",
         "short",
         "target",
+        "volt_amperes",
         "waits_ns",
     )
 
     def __init__(self, plan: NodePlan, topology: Topology, rules: Rulebook) -> None:
         self.plan = plan
+        self.kind = kind_of(plan.node)
+        self.ambient_celsius: float | None = None
+        """As a live sensor tells it; None while none does."""
         self.rating_amperes = effective_amperes(plan.node)
+        self.active_source: str | None = None
+        """What a live device says it is fed from (utility, battery, ...); None while nothing tells."""
         levels = rules.all_levels(CONTINUOUS, PLANT)
         has_breaker = self.rating_amperes is not None
         self.continuous = {phase: Windows(levels) for phase in plan.lines} if has_breaker else {}
         self.short = {phase: Windows((), default_s=_SHORT_S) for phase in plan.lines} if has_breaker else {}
         self.power = Windows((), default_s=300.0)
+        self.volt_amperes = Windows((), default_s=300.0) if plan.node.limit_volt_amperes is not None else None
         self.lines: dict[str, Value | None] = {}
         self.direct: dict[str, list[Source]] | None = None
         self.draw: Interval | None = None
+        self.reactive: Reactive = NO_VARS
+        self.apparent: Value | None = None
         self.is_over_derate = False
+        self.set_name = _set_below(plan, topology)
         self.target = _node_target(plan, topology)
         self.waits_ns: int | None = None
         """Monotonic time at which a delay of the overload rule runs out."""
+
+    @property
+    def breaker_base(self) -> str:
+        """What a percentage of its breaker is a percentage of, in words."""
+        return breaker_base(self.plan.node, self.ambient_celsius)
+
+    @property
+    def watts_limit(self) -> SourceLimit | None:
+        """What it may draw from the source that feeds it now; None where no limit in W is set."""
+        return source_limit(self.plan.node, self.active_source, is_told=self.plan.is_source_told)
 
     def find_sources(self, topology: Topology) -> None:
         """Learn which sources tell this node's lines directly; what a device shows decides that."""
@@ -72,14 +102,59 @@ class NodeState:
         known = {phase: sources for phase, sources in found.items() if sources is not None}
         self.direct = known if len(known) == len(found) else None
 
-    def see(self, topology: Topology, look: Look, states: dict[str, NodeState]) -> None:
-        """Work out the line currents; children must have been seen before."""
-        below = {child: states[child].lines for child in self.plan.children}
-        self.lines = node_lines(topology, self.plan, look, below)
+    def see(self, topology: Topology, look: Look, states: Mapping[str, NodeState], feeds: Feeds) -> None:
+        """Work out draw, apparent power and line currents; children must have been seen before."""
+        plan = self.plan
+        if plan.thermometers:
+            self._feel(look)
+        if plan.tellers:
+            self._find_source(look)
+        loaded = topology.loaded_children(plan)
+        possible = topology.possible_children(plan)
+        draws = {child: states[child].known_draw for child in loaded}
+        draws.update((child, _possible_draw(states[child])) for child in possible)
+        self.draw = node_draw(plan, look, draws, feeds)
+        self.reactive = self._reactive(topology, look, [states[child] for child in loaded + possible], feeds)
+        self.apparent = apparent(self.draw, self.reactive)
+        below = {child: Below(states[child].lines, states[child].apparent) for child in loaded + possible}
+        self.lines = node_lines(topology, plan, look, below)
+
+    def _feel(self, look: Look) -> None:
+        """Take the ambient temperature of a live sensor."""
+        live = (source for source in self.plan.thermometers if source.rank_at(look.mono_ns) <= HELD)
+        self.ambient_celsius = next((source.value for source in live), None)
+        self.rating_amperes = effective_amperes(self.plan.node, self.ambient_celsius)
+
+    def _find_source(self, look: Look) -> None:
+        """Take the source that a live device says is in use; a device that fell silent leaves it open."""
+        plan, node = self.plan, self.plan.node
+        telling = [source for source in plan.tellers if source.value is not None]
+        live = next((source for source in telling if source.rank_at(look.mono_ns) <= HELD), None)
+        self.active_source = None if live is None else _source_named(live.value, node.sources)
+        plan.is_source_told = live is not None or not telling
+        if live is not None and self.active_source != _NO_SOURCE:
+            plan.parent = parent_by_source(node, self.active_source or "")
+
+    def _reactive(self, topology: Topology, look: Look, below: list[NodeState], feeds: Feeds) -> Reactive:
+        plan, draw = self.plan, self.known_draw
+        for meter in plan.meters:
+            told = meter_reactive(meter, draw, look)
+            if told is not None:
+                return told
+        factor = plan.node.power_factor
+        if plan.node.is_direct_current:
+            return NO_VARS
+        parts = [child.reactive for child in below]
+        for rack_id, letter in plan.feeds:
+            drawn = feeds.get((rack_id, letter))
+            if drawn is not None:
+                parts.append(feed_reactive(topology.racks[rack_id].feeds[letter], drawn, look, factor))
+        if not parts or (draw.provenance.startswith("meter") and all(part.is_assumed for part in parts)):
+            return assumed_reactive(draw, factor)
+        return scaled_reactive(add_reactive(parts), 1.0 / plan.node.efficiency)
 
     def close(self, *, missed: int) -> None:
         """Close a slot in the windows."""
-        draw = self.draw
         for phase, windows in self.continuous.items():
             value = self.lines.get(phase)
             if value is None:
@@ -88,10 +163,12 @@ class NodeState:
             for slot in (*[nothing] * missed, value):
                 windows.push(slot.lo, slot.best, slot.hi)
                 self.short[phase].push(slot.lo, slot.best, slot.hi)
-        if draw is not None:
+        for windows, quantity in ((self.power, self.draw), (self.volt_amperes, self.apparent)):
+            if windows is None or quantity is None:
+                continue
             for _ in range(missed):
-                self.power.push(0.0, None, self.plan.ceiling_watts)
-            self.power.push(draw.lo, draw.best, draw.hi)
+                windows.push(0.0, None, self.plan.ceiling_watts)
+            windows.push(quantity.lo, quantity.best, quantity.hi)
 
     @property
     def known_draw(self) -> Interval:
@@ -104,6 +181,34 @@ class NodeState:
             for phase in mine.keys() & theirs.keys():
                 mine[phase].keep(theirs[phase])
         self.power.keep(before.power)
+        if self.volt_amperes is not None and before.volt_amperes is not None:
+            self.volt_amperes.keep(before.volt_amperes)
+
+
+def _source_named(state: float | None, sources: Mapping[str, object]) -> str | None:
+    """Give the source that a device's state names; an alternate input is the second one configured."""
+    word = POWER_SOURCE.states.get(int(state)) if state is not None else None
+    if word == _ALTERNATE and word not in sources and len(sources) > 1:
+        return list(sources)[1]
+    return word
+
+
+def _possible_draw(child: NodeState) -> Interval:
+    """Give the draw of a child that may be fed from elsewhere: anything up to all of it."""
+    draw = child.known_draw
+    return replace(draw, lo=0.0, best=None, coverage=0.0, quality=Quality.ESTIMATED, lost=(child.plan.node.id,))
+
+
+def _set_below(plan: NodePlan, topology: Topology) -> str:
+    """Give the rule set of what hangs on a node: mining where any rack below is, else ai, else plant."""
+    found: set[str] = set()
+    names, seen = [plan], {plan.node.id}
+    while names:
+        step = names.pop()
+        found.update(SET_OF_STATE[topology.racks[rack_id].rack.state] for rack_id, _ in step.feeds)
+        names += [topology.nodes[child] for child in step.children if child not in seen]
+        seen.update(step.children)
+    return MINING if MINING in found else AI if AI in found else PLANT
 
 
 def _node_target(plan: NodePlan, topology: Topology) -> Target:
@@ -111,152 +216,3 @@ def _node_target(plan: NodePlan, topology: Topology) -> Target:
     racks = frozenset(f"rack:{rack_id}" for rack_id, _ in plan.feeds if rack_id in topology.site.racks)
     scope = frozenset({f"power_node:{node.id}"})
     return Target("power_node", node.id, node.label or node.id, scope, scope | racks, node.parent or node.id)
-
-
-def is_urgent(state: NodeState) -> bool:
-    """Whether a node is loaded so much that its meters should be read more often."""
-    rating = state.rating_amperes
-    if rating is None or state.direct is None:
-        return False
-    return any(_latest(sources) > _URGENT_RATIO * rating for sources in state.direct.values())
-
-
-def _latest(sources: list[Source]) -> float:
-    return sum(source.value or 0.0 for source in sources)
-
-
-def judge_overload(state: NodeState, rules: Rulebook, board: Board, now: Moment) -> bool:
-    """Run rule 1 on what has just arrived; True when the alarm moved."""
-    rating, direct = state.rating_amperes, state.direct
-    if rating is None or direct is None:
-        return False
-    rule = rules.rule(OVERLOAD)
-    is_calm = board.find(rule, state.target) is None
-    if is_calm and all(_latest(sources) <= rating for sources in direct.values()):
-        return False
-    means = {phase: _recent_mean(sources, now.mono_ns) for phase, sources in direct.items()}
-    interval_ns = max(source.interval_ns for sources in direct.values() for source in sources)
-    cap_s = 2 * interval_ns / SECOND_NS
-    moved = _judge_overload(state, rules, board, now, means, cap_s)
-    alarm = board.find(rule, state.target)
-    state.waits_ns = None if alarm is None else alarm.due_ns()
-    return moved
-
-
-def _recent_mean(sources: list[Source], mono_ns: int) -> Value | None:
-    """Average a line over 30 s or six samples, whichever is longer; None unless it is fresh and has six."""
-    mean = 0.0
-    for source in sources:
-        if source.recent is None or source.rank_at(mono_ns) != GOOD:
-            return None
-        span_ns = max(Recent.WINDOW_NS, int((Recent.LEAST_SAMPLES - 0.5) * source.interval_ns))
-        newest_ns = source.mono_ns
-        part = source.recent.mean(newest_ns - span_ns, newest_ns, least=Recent.LEAST_SAMPLES)
-        if part is None:
-            return None
-        mean += part
-    return Value(mean, mean, mean, GOOD)
-
-
-def judge_overload_slot(state: NodeState, rules: Rulebook, board: Board, now: Moment) -> bool:
-    """Run rule 1 at the end of a slot: for nodes whose current is a sum, and for those whose meters fell silent."""
-    if state.rating_amperes is None:
-        return False
-    if state.direct is not None and all(
-        now.mono_ns - source.mono_ns <= GOOD_INTERVALS * source.interval_ns
-        for sources in state.direct.values()
-        for source in sources
-    ):
-        return False
-    means: dict[str, Value | None] = {}
-    for phase, windows in state.short.items():
-        mean, line = windows.mean(), state.lines.get(phase)
-        live = line is not None and line.rank <= HELD and mean is not None
-        means[phase] = Value(mean.lo, mean.best, mean.hi, GOOD) if live and mean is not None else None
-    return _judge_overload(state, rules, board, now, means, SLOT_CAP_S)
-
-
-def _judge_overload(
-    state: NodeState, rules: Rulebook, board: Board, now: Moment, means: dict[str, Value | None], cap_s: float
-) -> bool:
-    levels = rules.levels(OVERLOAD, PLANT)
-    rating = state.rating_amperes
-    if not levels or rating is None:
-        return False
-    hot = hottest(means)
-    span = None if hot is None else Span(hot.value.lo / rating, hot.value.hi / rating)
-    if span is not None and None in means.values():
-        span = Span(span.lo, float("inf"))  # a line without data may carry anything
-    derate = state.plan.node.derate
-    evidence = line_evidence(
-        state, hot, limit=rating, spans=(span,) * len(levels), clear=derate if derate < 1.0 else _CLEAR_LISTED
-    )
-    return board.judge(rules.rule(OVERLOAD), levels, state.target, evidence, now=now, cap_s=cap_s)
-
-
-def hottest(means: dict[str, Value | None]) -> LineMean | None:
-    """Give the line with the highest certain current; None where no line is known."""
-    known = [LineMean(phase, value) for phase, value in means.items() if value is not None]
-    return max(known, key=lambda line: line.value.lo, default=None)
-
-
-def line_evidence(
-    state: NodeState,
-    hot: LineMean | None,
-    *,
-    limit: float,
-    spans: tuple[Span | None, ...],
-    clear: float | None = None,
-    detail: str = "",
-) -> Evidence:
-    """Put a node's hottest line into evidence against a limit in A."""
-    node = state.plan.node
-    base = breaker_base(node)
-    if limit < (state.rating_amperes or 0.0):
-        base += f" x {node.derate:g} continuous"
-    words = [detail] if detail else []
-    if hot is not None:
-        share = hot.value.lo / (state.rating_amperes or limit)
-        words.append(f"{share:.0%} of the breaker; its {node.derate:.0%} rule allows {_continuous(state):.3g} A.")
-    return Evidence(
-        spans=spans,
-        lo=None if hot is None else hot.value.lo,
-        best=None if hot is None else hot.value.best,
-        hi=None if hot is None else hot.value.hi,
-        limit=limit,
-        unit="A",
-        base=base,
-        what=f"line {hot.phase}" if hot is not None and hot.phase else "current",
-        detail=" ".join(words).replace("%", " %"),
-        clear=clear,
-        is_known=hot is not None,
-    )
-
-
-def _continuous(state: NodeState) -> float:
-    return (state.rating_amperes or 0.0) * state.plan.node.derate
-
-
-def judge_continuous(state: NodeState, rules: Rulebook, board: Board, now: Moment) -> bool:
-    """Run rule 3 on a slot that has closed, and note whether a phase is over its derated rating."""
-    limit, derate = _continuous(state), state.plan.node.derate
-    if state.rating_amperes is None or limit <= 0.0:
-        return False
-    means = {phase: windows.mean() for phase, windows in state.continuous.items()}
-    state.is_over_derate = any(mean is not None and mean.lo > limit for mean in means.values())
-    levels = rules.levels(CONTINUOUS, PLANT)
-    rule = rules.rule(CONTINUOUS)
-    if not levels or derate >= 1.0 or not any(mean is not None for mean in means.values()):
-        return False
-    least = min(level.limit for level in levels) * limit
-    if board.find(rule, state.target) is None and all(mean is None or mean.lo <= least for mean in means.values()):
-        return False
-    spans = []
-    for level in levels:
-        known = [span for windows in state.continuous.values() if (span := windows.span(level, limit)) is not None]
-        spans.append(Span(max(s.lo for s in known), max(s.hi for s in known)) if known else None)
-    values: dict[str, Value | None] = {
-        phase: None if mean is None else Value(mean.lo, mean.best, mean.hi, GOOD) for phase, mean in means.items()
-    }
-    evidence = line_evidence(state, hottest(values), limit=limit, spans=tuple(spans))
-    return board.judge(rule, levels, state.target, evidence, now=now, cap_s=SLOT_CAP_S)
