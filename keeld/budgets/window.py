@@ -26,8 +26,8 @@ class Mean(NamedTuple):
 
     @property
     def seen_lo(self) -> float:
-        """Mean of what is certain over the slots that keeld has lived through alone."""
-        return self.lo / self.fill
+        """Mean of what is certain over the slots that keeld has lived through alone; rounding never lifts it."""
+        return min(self.lo / self.fill, self.hi if self.best is None else self.best)
 
 
 def slots_of(window_s: float) -> int:
