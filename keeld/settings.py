@@ -83,6 +83,14 @@ class ChannelSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatSettings:
+    """Where a sign of life goes, and how often. `url` is a Secret because such an address is its own key."""
+
+    url: Secret
+    interval_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of keeld.yaml."""
 
@@ -94,6 +102,7 @@ class Settings:
     http: HttpSettings = HttpSettings()
     rules: Mapping[str, RuleSettings] = field(default_factory=lambda: MappingProxyType({}))
     channels: tuple[ChannelSettings, ...] = ()
+    heartbeat: HeartbeatSettings | None = None
     passwords: Mapping[str, Secret] = field(default_factory=lambda: MappingProxyType({}))
     """Device id to its password, apart from the Device so that no batch carries a secret."""
     timings_note: str = ""

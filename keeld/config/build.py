@@ -8,16 +8,30 @@ from pathlib import Path
 from types import MappingProxyType
 
 from keeld.config.addresses import Address
+from keeld.config.contract_checks import roots
 from keeld.config.draft import Draft
 from keeld.config.known import is_profile_file
 from keeld.config.secrets import SecretPath
 from keeld.config.service_checks import influx_name, split_listen
 from keeld.config.service_schema import Channel, Document, InfluxSection, RuleKeys
-from keeld.config.site_schema import CoolingEntry, DeviceEntry, PowerEntry, RackEntry
+from keeld.config.site_schema import CoolingEntry, DeviceEntry, PowerEntry, RackEntry, SourceKeys
 from keeld.credentials import Secret
-from keeld.model import CoolingNode, Cord, Device, Identity, PowerNode, Rack, RackBudget, RuleSettings, Severity, Site
+from keeld.model import (
+    CoolingNode,
+    Cord,
+    Device,
+    Identity,
+    PowerNode,
+    PowerSource,
+    Rack,
+    RackBudget,
+    RuleSettings,
+    Severity,
+    Site,
+)
 from keeld.settings import (
     ChannelSettings,
+    HeartbeatSettings,
     HttpSettings,
     InfluxSettings,
     MqttSettings,
@@ -41,7 +55,8 @@ def build_settings(draft: Draft, devices: Mapping[str, Device], secrets: Secrets
         mqtt=_mqtt(document, secrets),
         http=_http(document, folder),
         rules=MappingProxyType({name: _rule(rule) for name, rule in document.rules.items()}),
-        channels=tuple(_channel(at, channel, secrets) for at, channel in enumerate(document.notify)),
+        channels=tuple(_channel(at, document, secrets) for at in range(len(document.notify))),
+        heartbeat=_heartbeat(document, secrets),
         passwords=MappingProxyType({str(path[1]): secret for path, secret in secrets.items() if path[0] == "devices"}),
         timings_note=document.timings_note,
         source=source,
@@ -78,6 +93,7 @@ def _device(
         cords=tuple(Cord(feed, cord.psus) for feed, cord in device.cords.items()),
         psus_needed=device.psus_needed,
         measures=tuple(device.measures.items()),
+        meter_class_ratio=device.meter_class,
         nameplate_watts=device.nameplate_w,
         interval_s=interval_s,
         slow_interval_s=max(interval_s, device.slow_interval or poll.slow_interval),
@@ -121,6 +137,7 @@ def _site(document: Document, devices: Mapping[str, Device]) -> Site:
         racks=MappingProxyType({name: _rack(name, rack) for name, rack in document.racks.items()}),
         devices=MappingProxyType(dict(devices)),
         network=MappingProxyType({name: entry.address for name, entry in document.network.items()}),
+        contract=_contract(document),
     )
 
 
@@ -133,17 +150,30 @@ def _power(name: str, node: PowerEntry) -> PowerNode:
         id=name,
         parent=node.parent,
         label=node.label,
+        kind=node.kind or "",
         limit_watts=_kilo(node.limit_kw),
         limit_volt_amperes=_kilo(node.limit_kva),
         breaker_amperes=node.breaker_a,
         voltage_volts=node.voltage_v,
         phases=node.phases or 1,
+        wiring=node.wiring or "wye",
+        lines=tuple(node.lines.split("-")) if node.lines else (),
+        is_direct_current=node.current == "dc",
+        neutral_amperes=node.neutral_a,
+        power_factor=node.power_factor,
         derate=node.derate,
+        share=node.share,
         breaker_kind=node.breaker_kind,
         ambient_celsius=node.ambient_c,
+        ambient_device=node.ambient,
         efficiency=node.efficiency,
-        sources=MappingProxyType({source: keys.limit_kw * _KILO for source, keys in node.sources.items()}),
+        sources=MappingProxyType({source: _power_source(keys) for source, keys in node.sources.items()}),
+        source=node.source,
     )
+
+
+def _power_source(keys: SourceKeys) -> PowerSource:
+    return PowerSource(keys.limit_kw * _KILO, keys.parent)
 
 
 def _cooling(name: str, node: CoolingEntry) -> CoolingNode:
@@ -247,8 +277,19 @@ def _rule(rule: RuleKeys) -> RuleSettings:
     )
 
 
-def _channel(at: int, channel: Channel, secrets: Secrets) -> ChannelSettings:
+def _heartbeat(document: Document, secrets: Secrets) -> HeartbeatSettings | None:
+    heartbeat = document.heartbeat
+    if heartbeat is None:
+        return None
+    url = secrets.get(("heartbeat", "url_file")) or Secret(heartbeat.url or "")
+    return HeartbeatSettings(url=url, interval_s=heartbeat.interval)
+
+
+def _channel(at: int, document: Document, secrets: Secrets) -> ChannelSettings:
+    channel = document.notify[at]
     own = {str(path[2]): secret for path, secret in secrets.items() if path[:2] == ("notify", at)}
+    if channel.kind == "mqtt":
+        return _mqtt_channel(channel, _mqtt(document, secrets))
     url = getattr(channel, "url", None)
     return ChannelSettings(
         kind=channel.kind,
@@ -257,6 +298,19 @@ def _channel(at: int, channel: Channel, secrets: Secrets) -> ChannelSettings:
         secrets=MappingProxyType({key.removesuffix("_file"): own[key] for key in own if key != "url_file"}),
         severities=_severities(channel),
         options=MappingProxyType(_options(channel)),
+    )
+
+
+def _mqtt_channel(channel: Channel, broker: MqttSettings | None) -> ChannelSettings:
+    """Give a channel on the broker of the section `mqtt`, with that section's address and login."""
+    broker = broker or MqttSettings(url="")
+    return ChannelSettings(
+        kind=channel.kind,
+        name=channel.name or channel.kind,
+        url=Secret(broker.url),
+        secrets=MappingProxyType({"password": broker.password} if broker.password else {}),
+        severities=_severities(channel),
+        options=MappingProxyType(_options(channel) | ({"username": broker.username} if broker.username else {})),
     )
 
 
@@ -273,5 +327,9 @@ def _options(channel: Channel) -> dict[str, str]:
         value = getattr(channel, key)
         if key in {"kind", "name", "severities", "url"} or key.endswith("_file") or value is None:
             continue
-        options[key] = ", ".join(value) if isinstance(value, list) else str(value)
+        options[key] = ", ".join(value) if isinstance(value, list) else _word(value)
     return options
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -47,6 +47,8 @@ def _named(draft: Draft) -> Iterator[tuple[SecretPath, str, Place]]:
     owners: list[tuple[SecretPath, SecretPath, Section]] = []
     if document.mqtt is not None:
         owners.append((("mqtt",), ("mqtt",), document.mqtt))
+    if document.heartbeat is not None:
+        owners.append((("heartbeat",), ("heartbeat",), document.heartbeat))
     owners += [(("influx", at), draft.member("influx", at), influx) for at, influx in enumerate(document.influx)]
     owners += [(("notify", at), draft.member("notify", at), channel) for at, channel in enumerate(document.notify)]
     for path, written, owner in owners:

@@ -32,6 +32,7 @@ def check_services(draft: Draft, report: Report) -> None:
     for name, rule in draft.document.rules.items():
         _check_rule(name, rule, draft, report)
     _check_channels(draft, report)
+    _check_heartbeat(draft, report)
 
 
 def _check_timezone(draft: Draft, report: Report) -> None:
@@ -164,10 +165,29 @@ def _check_channels(draft: Draft, report: Report) -> None:
             for address in (channel.sender, *channel.to):
                 if address.count("@") != 1 or " " in address:
                     report.error(draft.origin.at(*path), f"{address!r} is no mail address", "write name@host")
-        if channel.kind == "mqtt" and draft.document.mqtt is None:
-            report.error(draft.origin.at(*path), "a channel of kind mqtt without a broker", "add the section `mqtt`")
+        if channel.kind == "mqtt":
+            _check_topic(channel.topic, path, draft, report)
         username, password = getattr(channel, "username", None), getattr(channel, "password_file", None)
         _check_pair(username, password, path, draft=draft, report=report)
+
+
+def _check_topic(topic: str, path: tuple[str | int, ...], draft: Draft, report: Report) -> None:
+    if draft.document.mqtt is None:
+        report.error(draft.origin.at(*path), "a channel of kind mqtt without a broker", "add the section `mqtt`")
+    if set(topic) & set("+#") or "" in topic.split("/"):
+        remedy = "write plain levels with a slash between them, as keeld/alerts"
+        report.error(draft.origin.at(*path, "topic"), f"{topic!r} is no topic to publish under", remedy)
+
+
+def _check_heartbeat(draft: Draft, report: Report) -> None:
+    heartbeat = draft.document.heartbeat
+    if heartbeat is None:
+        return
+    if (heartbeat.url is None) == (heartbeat.url_file is None):
+        wrong = "heartbeat needs `url` or `url_file`, and only one of them"
+        report.error(draft.origin.key("heartbeat"), wrong, "write url_file where the URL holds a key")
+    if heartbeat.url is not None:
+        _check_url(heartbeat.url, _WEB, ("heartbeat", "url"), draft=draft, report=report)
 
 
 def _check_url(url: str, schemes: frozenset[str], path: tuple[str | int, ...], *, draft: Draft, report: Report) -> None:

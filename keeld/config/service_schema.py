@@ -20,7 +20,15 @@ from keeld.config.fields import (
     Text,
     Whole,
 )
-from keeld.config.site_schema import CoolingEntry, DeviceEntry, NetworkEntry, PowerEntry, RackEntry, SiteSection
+from keeld.config.site_schema import (
+    CoolingEntry,
+    DemandSection,
+    DeviceEntry,
+    NetworkEntry,
+    PowerEntry,
+    RackEntry,
+    SiteSection,
+)
 
 SeverityWord = Literal["info", "warning", "critical"]
 
@@ -127,6 +135,10 @@ class AlertmanagerKeys(_Channel):
     username: Filled | None = None
     password_file: Filled | None = None
     token_file: Filled | None = None
+    watchdog: Annotated[
+        Flag,
+        Field(description="Also send the alert Watchdog, which fires as long as keeld works, for a dead man's switch."),
+    ] = False
 
 
 class SlackKeys(_Channel):
@@ -171,10 +183,33 @@ class MqttKeys(_Channel):
     topic: Filled = "keeld/alerts"
 
 
+class AppriseKeys(_Channel):
+    """Any service that Apprise knows: its URL is the secret."""
+
+    kind: Literal["apprise"]
+    url_file: Filled
+
+
 Channel = Annotated[
-    WebhookKeys | PagerdutyKeys | AlertmanagerKeys | SlackKeys | TeamsKeys | NtfyKeys | EmailKeys | MqttKeys,
+    WebhookKeys
+    | PagerdutyKeys
+    | AlertmanagerKeys
+    | SlackKeys
+    | TeamsKeys
+    | NtfyKeys
+    | EmailKeys
+    | MqttKeys
+    | AppriseKeys,
     Field(discriminator="kind"),
 ]
+
+
+class HeartbeatSection(Section):
+    """A sign of life for a dead man's switch outside of this host, which tells people when the signs stop."""
+
+    url: Filled | None = None
+    url_file: Filled | None = None
+    interval: Annotated[Seconds, AfterValidator(Between("5s", "1h"))] = 30.0
 
 
 class Document(Section):
@@ -189,10 +224,12 @@ class Document(Section):
     power: dict[str, PowerEntry] = Field(default_factory=dict)
     cooling: dict[str, CoolingEntry] = Field(default_factory=dict)
     racks: dict[str, RackEntry] = Field(default_factory=dict)
+    demand: DemandSection | None = None
     network: dict[str, NetworkEntry] = Field(default_factory=dict)
     devices: dict[str, DeviceEntry] = Field(default_factory=dict)
     rules: dict[str, RuleKeys] = Field(default_factory=dict)
     notify: list[Channel] = Field(default_factory=list)
+    heartbeat: HeartbeatSection | None = None
     timings_note: Text = ""
 
 

@@ -25,7 +25,8 @@ def is_channel_built(kind: str) -> bool:
 def note_unbuilt(draft: Draft, report: Report) -> None:
     """Warn of every key that is accepted and not used yet."""
     document = draft.document
-    if document.mqtt is not None:
+    speaks_mqtt = any(channel.kind == "mqtt" for channel in document.notify)
+    if document.mqtt is not None and (document.mqtt.publish or not speaks_mqtt):
         report.warn(draft.origin.key("mqtt"), "mqtt is not used yet: nothing is published", _LATER)
     for at, channel in enumerate(document.notify):
         if not is_channel_built(channel.kind):

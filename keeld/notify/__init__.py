@@ -16,7 +16,7 @@ from keeld.model import Transition
 from keeld.settings import ChannelSettings
 from keeld.state import Outgoing
 
-BUILT = ("webhook", "pagerduty", "alertmanager", "slack", "teams", "ntfy", "email")
+BUILT = ("webhook", "pagerduty", "alertmanager", "slack", "teams", "ntfy", "email", "mqtt", "apprise")
 """The kinds that can send. The configuration knows more; `outbox` says so at the start instead of being silent."""
 
 

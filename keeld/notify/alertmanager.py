@@ -5,6 +5,8 @@ changes stands in annotations. Because the severity is a label, a rise ends the 
 one of the new in the same request. Alertmanager keeps nothing over its own restart and ends what it does not hear of
 again: what stands is sent once a minute, good for half an hour, and an end is repeated for five minutes. The members of
 a cluster are channels of their own, each with its queue: Alertmanager asks its clients to tell every one.
+
+With `watchdog: true` an alert of that name fires as long as keeld works, for a dead man's switch behind Alertmanager.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ _NS = 1_000_000_000
 _GOOD_FOR_NS = 30 * 60 * _NS
 """Without a word from keeld, an alert ends after this: longer than a restart or an upgrade of its host."""
 _REPEAT_END_NS = 5 * 60 * _NS
+_WATCHDOG_GOOD_FOR_NS = 3 * 60 * _NS
+"""Two rounds of repetition may be lost before the sign of life ends."""
 _ENDED_MOST = 10_000
 _TEXT_MOST = 8000
 
@@ -51,6 +55,7 @@ class Alertmanager:
         self._clock_ns = clock_ns
         self._post = Post()
         self._ended: dict[str, tuple[int, Alert]] = {}
+        self._began_ns = clock_ns()
 
     async def send(self, outgoing: Outgoing) -> None:
         """Post what begins and what ends with this message, in one request."""
@@ -70,6 +75,8 @@ class Alertmanager:
         self._ended = {name: kept for name, kept in self._ended.items() if kept[0] > now_ns}
         fires = {_identity(alert): alert for alert in (firing(move, self._site, now_ns) for move in standing)}
         alerts = [alert for name, (_, alert) in self._ended.items() if name not in fires] + list(fires.values())
+        if self._settings.options.get("watchdog") == "true":
+            alerts.append(watchdog(self._site, self._began_ns, now_ns))
         if alerts:
             await self._hand_over(alerts)
         return bool(alerts)
@@ -105,6 +112,16 @@ def firing(move: Transition, site: str, now_ns: int) -> Alert:
     return _alert(move, move.severity, site) | {
         "startsAt": rfc3339(start_ns),
         "endsAt": rfc3339(now_ns + _GOOD_FOR_NS),
+    }
+
+
+def watchdog(site: str, began_ns: int, now_ns: int) -> Alert:
+    """Give the alert that fires as long as keeld works; nobody needs to act while it does."""
+    return {
+        "labels": {"alertname": "Watchdog", "site": site, "severity": "none"},
+        "annotations": {"summary": f"keeld at {site} works; somebody must be told when this alert ends"},
+        "startsAt": rfc3339(min(began_ns, now_ns)),
+        "endsAt": rfc3339(now_ns + _WATCHDOG_GOOD_FOR_NS),
     }
 
 

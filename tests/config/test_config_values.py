@@ -151,7 +151,7 @@ def test_channels_of_every_kind(check_text: Check) -> None:
     assert list(channels) == ["slack", "teams", "signed", "alertmanager", "ntfy", "email", "mqtt", "pagerduty"]
     assert channels["signed"].secrets["secret"].reveal() == "https://hidden/key"
     assert channels["email"].options == {"server": "smtps://mx:465", "sender": "k@s", "to": "a@s, b@s", "username": "k"}
-    assert channels["mqtt"].options == {"topic": "site/alerts"}
+    assert channels["mqtt"].options == {"topic": "site/alerts", "username": "k"}
     assert channels["pagerduty"].severities == {Severity.CRITICAL}
     assert "hidden" not in repr(checked.settings)
     assert [influx.name for influx in checked.settings.influx] == ["near", "far"]
