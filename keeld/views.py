@@ -150,6 +150,44 @@ class Suspect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmQuality:
+    """Figures of ISA-18.2 about what people were told since `since_ns`."""
+
+    since_ns: int
+    told: int
+    per_ten_minutes: float
+    """Mean over ten-minute spans, empty ones included."""
+    most_in_ten_minutes: int
+    flood_ratio: float
+    """Share of the ten-minute spans with more than ten."""
+    chattering: int
+    stale: int
+    """Alarms that have fired for more than a day."""
+    by_severity: Mapping[Severity, int]
+    by_rule: Mapping[str, int]
+    top_ratio: float | None
+    """Share of the ten rules that told most; None where nothing was told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WouldHave:
+    """An alarm that would have been sent, had it not only been observed."""
+
+    key: str
+    rule: str
+    target_kind: str
+    target_id: str
+    title: str
+    severity: Severity
+    count: int
+    longest_s: float
+    cause: str
+    children: int
+    setting: str
+    """What to write under `rules` so that it would not have been sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SiteView:
     """Everything keeld has to say about the site at one moment."""
 

@@ -2,24 +2,30 @@
 
 An alarm tells at once when it begins to fire and when it gets worse; it gets better silently and tells its end. An
 alarm whose cause is another alarm moves without telling; if it still fires a minute after its cause has gone, it
-tells then. What people were never told of ends untold.
+tells then. So does one that was kept quiet by somebody's will, once that is over. What people were never told of ends
+untold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from keeld.alerts.alarm import Alarm, Evidence, Target, short_id
-from keeld.alerts.machine import Machine, patience_s
-from keeld.alerts.message import Message, compose
-from keeld.alerts.restored import LevelState, RestoredAlarm
+from keeld.alerts.alarm import Alarm, Evidence, Target
+from keeld.alerts.causes import Causes
+from keeld.alerts.flood import Chatter, Flood
+from keeld.alerts.holds import FLOODED, OBSERVED, SHELVED, Holds
+from keeld.alerts.ledger import Ledger
+from keeld.alerts.machine import Machine
+from keeld.alerts.message import compose
+from keeld.alerts.moves import RESOLVED, UNVERIFIABLE, WITHDRAWN, bring_back, machine, save, transition, withdrawal
+from keeld.alerts.quality import Quality
+from keeld.alerts.restored import RestoredAlarm
 from keeld.alerts.rules import RANK, Level, Rule
-from keeld.model import AlertState, Moment, Notice, Severity, Transition
+from keeld.model import AlertState, Moment, Notice, Transition
 
 _SECOND_NS = 1_000_000_000
-_AFTERMATH_NS = 60 * _SECOND_NS
-
-RESOLVED, UNVERIFIABLE, WITHDRAWN = "resolved", "unverifiable", "withdrawn"
+DIGEST = "alarm_quality"
+"""The rule that speaks for a flood: it goes out whatever else does."""
 
 Key = tuple[str, str, str]
 
@@ -27,15 +33,20 @@ Key = tuple[str, str, str]
 class Board:
     """The alarms of one site. Invariant: an alarm that is OK and untold is not on it."""
 
-    def __init__(self, site: str, *, timezone: str, unverifiable_s: float) -> None:
+    def __init__(self, site: str, *, timezone: str, unverifiable_s: float, holds: Holds | None = None) -> None:
         self.site = site
         self.timezone = timezone
+        self.holds = holds or Holds(timezone=timezone)
         self.alarms: dict[Key, Alarm] = {}
-        self._inhibitors: dict[Key, Alarm] = {}
-        """Those of the alarms that may hold others back."""
+        self.floods: dict[str, Flood] = {}
+        """By route."""
+        self.quality = Quality()
+        self.ledger = Ledger()
+        self.tags_of: Callable[[Target], frozenset[str]] = lambda target: target.tags
+        self._causes = Causes()
+        self._chatter = Chatter()
         self._unverifiable_ns = int(unverifiable_s * _SECOND_NS)
         self._moves: list[Transition] = []
-        self._aftermath: list[tuple[int, Alarm]] = []
 
     def take_moves(self) -> tuple[Transition, ...]:
         """Give the transitions since the last call."""
@@ -49,6 +60,10 @@ class Board:
     def find(self, rule: Rule, target: Target) -> Alarm | None:
         """Give the alarm if it is not OK."""
         return self.alarms.get((rule.name, target.kind, target.id))
+
+    def children(self, alarm: Alarm) -> dict[str, str]:
+        """Give what followed from an alarm in this episode: keys, with what each is called."""
+        return self._causes.children(alarm.key)
 
     def judge(
         self, rule: Rule, levels: tuple[Level, ...], target: Target, evidence: Evidence, *, now: Moment, cap_s: float
@@ -72,7 +87,7 @@ class Board:
 
     def _settle(self, alarm: Alarm, now: Moment) -> bool:
         """Turn what the machines did into one transition, with what it tells people."""
-        before, severity_before = alarm.state, alarm.severity
+        before, severity_before, quiet_before = alarm.state, alarm.severity, alarm.quiet
         state, severity = alarm.overall()
         if state is AlertState.OK:
             if before is not AlertState.OK:
@@ -86,83 +101,121 @@ class Board:
         if self._is_unverifiable(alarm, now):
             self._end(alarm, UNVERIFIABLE, now)
             return True
+        if state is AlertState.FIRING and before in (AlertState.OK, AlertState.PENDING):
+            self._note_activation(alarm, now)
         notice = self._notice(alarm, now)
-        if (state, severity) == (before, severity_before) and notice is None:
+        if (state, severity, alarm.quiet) == (before, severity_before, quiet_before) and notice is None:
             return False
         self._move(alarm, before, notice, now)
         return True
 
+    def _note_activation(self, alarm: Alarm, now: Moment) -> None:
+        alarm.chatters = self._chatter.note(alarm.key, now.mono_ns)
+        if alarm.chatters:
+            self.quality.note_chatter(now.wall_ns)
+
     def _is_unverifiable(self, alarm: Alarm, now: Moment) -> bool:
-        is_active = alarm.state in (AlertState.FIRING, AlertState.CLEARING)
-        return is_active and now.mono_ns - alarm.known_ns > self._unverifiable_ns
+        if alarm.rule.is_latched or alarm.state not in (AlertState.FIRING, AlertState.CLEARING):
+            return False
+        return now.mono_ns - alarm.known_ns > self._unverifiable_ns
 
     def _notice(self, alarm: Alarm, now: Moment) -> Notice | None:
-        """Say what a firing alarm has to tell; nothing while another alarm is its cause."""
+        """Say what a firing alarm has to tell; nothing while another alarm is its cause, or somebody keeps it quiet."""
         if alarm.state is not AlertState.FIRING:
             return None
-        if alarm.told is not None and RANK[alarm.severity] <= RANK[alarm.told]:
+        was_shelved = alarm.quiet == SHELVED
+        self._note_quiet(alarm, now)
+        is_back = was_shelved and not alarm.quiet
+        if not (is_back or _is_news(alarm)):
             return None
         cause = self.cause_of(alarm, now)
-        alarm.held_by = cause.key if cause is not None else ""
         if cause is not None:
+            self._causes.hold(cause, alarm)
             return None
-        notice = Notice.TRIGGER if alarm.told is None else Notice.ESCALATE
-        alarm.told = alarm.severity
+        self._causes.release(alarm)
+        if alarm.quiet == OBSERVED:
+            self.ledger.note(alarm, now, len(self.children(alarm)))
+        if alarm.quiet or self._waits_for_digest(alarm, now):
+            return None
+        self.quality.note(alarm.rule.name, alarm.severity, now.wall_ns)
+        notice = Notice.ESCALATE if alarm.told is not None and not is_back else Notice.TRIGGER
+        alarm.told, alarm.owner, alarm.digested = alarm.severity, "", None
         return notice
+
+    def _note_quiet(self, alarm: Alarm, now: Moment) -> None:
+        quiet = self.holds.quiet(
+            alarm.key,
+            alarm.rule.name,
+            alarm.severity,
+            scopes=alarm.target.scopes,
+            tags=self.tags_of(alarm.target),
+            wall_ns=now.wall_ns,
+        )
+        in_digest = FLOODED if alarm.digested is alarm.severity else ""
+        alarm.quiet = in_digest if quiet is None else quiet.word
+
+    def _waits_for_digest(self, alarm: Alarm, now: Moment) -> bool:
+        if alarm.rule.name == DIGEST:
+            return False
+        flood = self.floods.setdefault(alarm.rule.route, Flood())
+        title = f"{alarm.target.label or alarm.target.id} {alarm.rule.title}"
+        if not flood.take(alarm.key, title, alarm.severity, now.mono_ns):
+            return False
+        alarm.digested, alarm.quiet = alarm.severity, FLOODED
+        return True
 
     def cause_of(self, alarm: Alarm, now: Moment) -> Alarm | None:
         """Find the alarm that explains this one."""
-        self._aftermath = [(until, other) for until, other in self._aftermath if until > now.mono_ns]
-        active = [other for other in self._inhibitors.values() if _holds_back(other)]
-        for other in (*active, *(other for _, other in self._aftermath)):
-            if other is alarm or alarm.rule.name not in other.rule.inhibits:
-                continue
-            if other.target.covers & alarm.target.scopes:
-                return other
-        return self._speaker_for(alarm)
+        return self._causes.find(alarm, self.alarms.values(), now, is_mute=lambda other: self._is_mute(other, alarm))
 
-    def _speaker_for(self, alarm: Alarm) -> Alarm | None:
-        """Find the alarm that already speaks for the group of this one, no less severely."""
-        if not alarm.rule.grouped or not alarm.target.group:
-            return None
-        for other in self.alarms.values():
-            if other is alarm or other.rule.name != alarm.rule.name or other.target.group != alarm.target.group:
-                continue
-            if other.told is not None and RANK[other.told] >= RANK[alarm.severity]:
-                return other
-        return None
+    def _is_mute(self, other: Alarm, alarm: Alarm) -> bool:
+        """Whether a cause is only observed while what follows from it would be told: then nobody would hear of it."""
+        return other.quiet == OBSERVED != alarm.quiet
 
-    def _move(self, alarm: Alarm, before: AlertState, notice: Notice | None, now: Moment, ended: str = "") -> None:
-        message = compose(alarm, site=self.site, timezone=self.timezone, ended=ended)
+    def _move(
+        self, alarm: Alarm, before: AlertState, notice: Notice | None, now: Moment, *, ended: str = "", by: str = ""
+    ) -> None:
+        children = self.children(alarm)
+        message = compose(alarm, site=self.site, timezone=self.timezone, ended=ended, children=children, by=by)
         alarm.title, alarm.text = message.title, message.text
-        self._moves.append(_transition(alarm, before, notice, now, message=message, ended=ended))
+        self._moves.append(transition(alarm, before, notice, now, message=message, ended=ended, children=children))
 
-    def _end(self, alarm: Alarm, ended: str, now: Moment) -> None:
+    def _end(self, alarm: Alarm, ended: str, now: Moment, *, by: str = "") -> None:
         before, was_told = alarm.state, alarm.told is not None
-        if before in (AlertState.FIRING, AlertState.CLEARING) and alarm.rule.inhibits:
-            self._aftermath.append((now.mono_ns + _AFTERMATH_NS, alarm))
-        for machine in alarm.machines:
-            machine.end()
+        self._causes.end(alarm, now)
+        for level_machine in alarm.machines:
+            level_machine.end()
         alarm.state = AlertState.OK
-        self._move(alarm, before, Notice.RESOLVE if was_told else None, now, ended if was_told else "")
+        notice = Notice.RESOLVE if was_told else None
+        self._move(alarm, before, notice, now, ended=ended if was_told else "", by=by)
         self._drop(alarm)
 
     def _add(self, alarm: Alarm) -> None:
-        name = (alarm.rule.name, alarm.target.kind, alarm.target.id)
-        self.alarms[name] = alarm
-        if alarm.rule.inhibits:
-            self._inhibitors[name] = alarm
+        self.alarms[alarm.rule.name, alarm.target.kind, alarm.target.id] = alarm
+        self._causes.add(alarm)
 
     def _drop(self, alarm: Alarm) -> None:
-        name = (alarm.rule.name, alarm.target.kind, alarm.target.id)
-        self.alarms.pop(name, None)
-        self._inhibitors.pop(name, None)
+        self.alarms.pop((alarm.rule.name, alarm.target.kind, alarm.target.id), None)
+        self._causes.drop(alarm.key)
 
     def review(self, now: Moment) -> None:
-        """Tell of alarms whose cause has gone, and end those that nothing has shown for too long."""
+        """Tell of alarms whose cause or quiet has gone, and end those that nothing has shown for too long."""
+        self.holds.refresh(now)
+        for flood in self.floods.values():
+            flood.settle(now.mono_ns)
         for alarm in list(self.alarms.values()):
             if alarm.state is not AlertState.PENDING:
                 self._settle(alarm, now)
+
+    def acknowledge(self, alarm: Alarm, owner: str, now: Moment) -> None:
+        """Note who has an alarm in hand."""
+        alarm.owner = owner
+        self._move(alarm, alarm.state, Notice.ACKNOWLEDGE if alarm.told is not None else None, now)
+
+    def close(self, alarm: Alarm, owner: str, reason: str, now: Moment) -> None:
+        """End an alarm by hand."""
+        alarm.owner = owner
+        self._end(alarm, WITHDRAWN, now, by=f"Closed by {owner}: {reason}")
 
     def withdraw(self, keep: Iterable[Key], now: Moment) -> None:
         """End every alarm whose rule or target is no longer there."""
@@ -173,127 +226,26 @@ class Board:
 
     def withdraw_saved(self, saved: RestoredAlarm, now: Moment) -> None:
         """End an alarm of before the restart whose rule or target is no longer there."""
-        notice = Notice.RESOLVE if saved.told is not None else None
-        title = f"{saved.title.rsplit(':', 1)[0]}: {WITHDRAWN}"
-        self._moves.append(
-            Transition(
-                key=saved.key,
-                alert_id=short_id(saved.key),
-                rule=saved.rule,
-                target_kind=saved.target_kind,
-                target_id=saved.target_id,
-                before=saved.state,
-                after=AlertState.OK,
-                severity=saved.told or saved.severity,
-                notice=notice,
-                time_ns=now.wall_ns,
-                since_ns=saved.since_ns,
-                lo=saved.lo,
-                best=saved.best,
-                hi=saved.hi,
-                limit=saved.limit,
-                unit=saved.unit,
-                title=title,
-                text=f"{title}\nIts rule or target is no longer in the configuration.",
-                ended=WITHDRAWN if notice is not None else "",
-            )
-        )
+        self._moves.append(withdrawal(saved, now))
 
     def snapshot(self) -> tuple[RestoredAlarm, ...]:
         """Give what must survive a restart."""
-        return tuple(_saved(alarm) for alarm in self.alarms.values())
+        return tuple(save(alarm) for alarm in self.alarms.values())
 
     def restore(self, saved: RestoredAlarm, rule: Rule, levels: tuple[Level, ...], target: Target, now: Moment) -> None:
         """Bring an alarm back as it stood; nothing is told again, and only fresh evidence ends it."""
-        machines = [_machine(saved, level, index, now) for index, level in enumerate(levels)]
+        machines = [machine(saved, level, index, now) for index, level in enumerate(levels)]
         evidence = Evidence(
             spans=(None,) * len(levels), lo=saved.lo, best=saved.best, hi=saved.hi, limit=saved.limit, unit=saved.unit,
             cause=saved.cause, is_known=False,
         )  # fmt: skip
         alarm = Alarm(self.key_of(rule, target), rule, levels, target, machines, evidence, known_ns=now.mono_ns)
-        alarm.since_ns, alarm.seen_ns, alarm.told = saved.since_ns, saved.seen_ns, saved.told
-        alarm.title, alarm.text, alarm.state, alarm.severity = saved.title, saved.text, saved.state, saved.severity
-        self._drop(alarm)
+        is_key = saved.cause.startswith(f"{self.site}:")
+        bring_back(alarm, saved, holder=saved.cause if is_key else "")
         self._add(alarm)
 
 
-def _machine(saved: RestoredAlarm, level: Level, index: int, now: Moment) -> Machine:
-    """Bring one level back: by severity and limit, else by its place where the limit was tuned meanwhile."""
-    same = [state for state in saved.levels if (state.severity, state.limit) == (level.severity, level.limit)]
-    found = same or list(saved.levels[index : index + 1])
-    if not found:
-        return Machine()
-    age_s = (now.wall_ns - saved.seen_ns) / _SECOND_NS
-    if found[0].state is AlertState.PENDING and age_s > patience_s(level.on_s):
-        return Machine()
-    return Machine(found[0].state, found[0].credit_s)
-
-
-def _holds_back(alarm: Alarm) -> bool:
-    if not alarm.rule.inhibits:
-        return False
-    if alarm.state in (AlertState.FIRING, AlertState.CLEARING):
-        return True
-    return alarm.rule.inhibits_early and alarm.state is AlertState.PENDING
-
-
-def _transition(
-    alarm: Alarm, before: AlertState, notice: Notice | None, now: Moment, *, message: Message, ended: str
-) -> Transition:
-    evidence = alarm.evidence
-    return Transition(
-        key=alarm.key,
-        alert_id=short_id(alarm.key),
-        rule=alarm.rule.name,
-        target_kind=alarm.target.kind,
-        target_id=alarm.target.id,
-        before=before,
-        after=alarm.state,
-        severity=_severity_told(alarm, notice),
-        notice=notice,
-        time_ns=now.wall_ns,
-        since_ns=alarm.since_ns,
-        lo=evidence.lo,
-        best=evidence.best,
-        hi=evidence.hi,
-        limit=evidence.limit,
-        unit=evidence.unit,
-        title=message.title,
-        text=message.text,
-        cause=alarm.held_by or evidence.cause,
-        ended=ended,
-    )
-
-
-def _severity_told(alarm: Alarm, notice: Notice | None) -> Severity:
-    """Give a resolve the severity that was told, so that it reaches every channel that took the trigger."""
-    if notice is Notice.RESOLVE and alarm.told is not None:
-        return alarm.told
-    return alarm.severity
-
-
-def _saved(alarm: Alarm) -> RestoredAlarm:
-    evidence = alarm.evidence
-    return RestoredAlarm(
-        key=alarm.key,
-        rule=alarm.rule.name,
-        target_kind=alarm.target.kind,
-        target_id=alarm.target.id,
-        state=alarm.state,
-        severity=alarm.severity,
-        told=alarm.told,
-        since_ns=alarm.since_ns,
-        seen_ns=alarm.seen_ns,
-        levels=tuple(
-            LevelState(level.severity, level.limit, machine.state, machine.credit_s)
-            for level, machine in zip(alarm.levels, alarm.machines, strict=True)
-        ),
-        lo=evidence.lo,
-        best=evidence.best,
-        hi=evidence.hi,
-        limit=evidence.limit,
-        unit=evidence.unit,
-        title=alarm.title,
-        text=alarm.text,
-        cause=alarm.held_by or evidence.cause,
-    )
+def _is_news(alarm: Alarm) -> bool:
+    """Whether nobody knows of an alarm at its severity."""
+    known = [RANK[severity] for severity in (alarm.told, alarm.digested) if severity is not None]
+    return RANK[alarm.severity] > max(known, default=-1)

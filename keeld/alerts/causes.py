@@ -34,6 +34,10 @@ class Causes:
         """Take note of an alarm that may hold others back."""
         if alarm.rule.inhibits:
             self._inhibitors[alarm.key] = alarm
+        else:
+            self._inhibitors.pop(alarm.key, None)
+        if alarm.held_by:
+            self._note_child(alarm)
 
     def end(self, alarm: Alarm, now: Moment) -> None:
         """Take note that an alarm is over: what follows from it may still be on its way."""
@@ -47,8 +51,14 @@ class Causes:
 
     def hold(self, cause: Alarm, alarm: Alarm) -> None:
         """Note that an alarm follows from another."""
-        alarm.held_by = cause.key
-        self._children.setdefault(cause.key, {})[alarm.key] = f"{alarm.target.label or alarm.target.id} {alarm.rule.title}"
+        if alarm.held_by != cause.key:
+            self.release(alarm)
+            alarm.held_by = cause.key
+            self._note_child(alarm)
+
+    def _note_child(self, alarm: Alarm) -> None:
+        children = self._children.setdefault(alarm.held_by, {})
+        children[alarm.key] = f"{alarm.target.label or alarm.target.id} {alarm.rule.title}"
 
     def release(self, alarm: Alarm) -> None:
         """Note that nothing explains an alarm any more: it is told by itself."""
@@ -60,7 +70,9 @@ class Causes:
         """Give what followed from an alarm in this episode: keys, with what each is called."""
         return self._children.get(key, {})
 
-    def find(self, alarm: Alarm, peers: Iterable[Alarm], now: Moment, *, is_mute: Callable[[Alarm], bool]) -> Alarm | None:
+    def find(
+        self, alarm: Alarm, peers: Iterable[Alarm], now: Moment, *, is_mute: Callable[[Alarm], bool]
+    ) -> Alarm | None:
         """Find the alarm that explains this one. One that is mute explains nothing: nobody heard it."""
         if is_never_held(alarm.rule.name, alarm.severity):
             return None
@@ -71,8 +83,16 @@ class Causes:
             if other is alarm or alarm.rule.name not in other.rule.inhibits:
                 continue
             if other.target.covers & alarm.target.scopes and not is_mute(other):
-                return other
+                return self._root(other, alarm)
         return _speaker_for(alarm, peers)
+
+    def _root(self, cause: Alarm, alarm: Alarm) -> Alarm:
+        """Climb from a cause that is itself explained to what explains it: that is what people were told."""
+        seen = {alarm.key}
+        while cause.key not in seen and cause.held_by in self._inhibitors and cause.held_by not in seen:
+            seen.add(cause.key)
+            cause = self._inhibitors[cause.held_by]
+        return cause
 
 
 def _speaker_for(alarm: Alarm, peers: Iterable[Alarm]) -> Alarm | None:

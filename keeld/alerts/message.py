@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -20,6 +22,9 @@ _LOAD_UNITS = frozenset({"W", "VA", "A"})
 _OVER_AND_DONE = frozenset({"resolved", "withdrawn"})
 """Ends after which what was wrong, or unobserved, is so no longer."""
 _NS = 1_000_000_000
+_CHILDREN_SHOWN = 8
+_CHILD_MOST = 80
+NO_CHILDREN: Mapping[str, str] = MappingProxyType({})
 
 
 class Message(NamedTuple):
@@ -29,8 +34,13 @@ class Message(NamedTuple):
     text: str
 
 
-def compose(alarm: Alarm, *, site: str, timezone: str, ended: str = "") -> Message:
-    """Put an alarm into words; `ended` is the word of its end, empty while it lasts."""
+def compose(
+    alarm: Alarm, *, site: str, timezone: str, ended: str = "", children: Mapping[str, str] = NO_CHILDREN, by: str = ""
+) -> Message:
+    """Put an alarm into words.
+
+    `ended` is the word of its end, empty while it lasts; `children` is what follows from it, `by` who ended it and why.
+    """
     title = _title(alarm, ended)
     lines = [
         f"{_word(alarm, ended)}: {title}",
@@ -43,7 +53,13 @@ def compose(alarm: Alarm, *, site: str, timezone: str, ended: str = "") -> Messa
     if ended == "unverifiable":
         lines.append("Its source is silent: whether it still holds cannot be told. This is not an all-clear.")
     if ended == "withdrawn":
-        lines.append("Its rule or target is no longer in the configuration.")
+        lines.append(by or "Its rule or target is no longer in the configuration.")
+    if children:
+        lines.append(f"Follows from it ({len(children)}): {_listed(list(children.values()))}.")
+    if alarm.chatters and not ended:
+        lines.append("It chatters: it came and went three times in a minute. It is held until it is quiet for 5 min.")
+    if alarm.owner and not ended:
+        lines.append(f"Acknowledged by: {clean(alarm.owner)}")
     if ended not in _OVER_AND_DONE:
         lines += [f"Likely cause: {alarm.evidence.cause}"] if alarm.evidence.cause else []
         lines += [alarm.evidence.detail] if alarm.evidence.detail else []
@@ -52,6 +68,11 @@ def compose(alarm: Alarm, *, site: str, timezone: str, ended: str = "") -> Messa
     if alarm.rule.runbook:
         lines.append(f"Runbook: {alarm.rule.runbook}")
     return Message(title, "\n".join(lines))
+
+
+def _listed(names: list[str]) -> str:
+    shown = "; ".join(clean(name, _CHILD_MOST) for name in names[:_CHILDREN_SHOWN])
+    return shown if len(names) <= _CHILDREN_SHOWN else f"{shown}; and {len(names) - _CHILDREN_SHOWN} more"
 
 
 def _title(alarm: Alarm, ended: str) -> str:

@@ -21,7 +21,7 @@ _DAY_NS = 86_400 * _SECOND_NS
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What work takes out of service (`power_node:ups-a`, `feed:r07/a`, ...), and racks that lose one of their paths."""
+    """What work takes out of service (`power_node:ups-a`, `feed:r07/a`), and the racks that lose one of their paths."""
 
     scopes: frozenset[str] = frozenset()
     degraded: frozenset[str] = frozenset()
