@@ -6,7 +6,7 @@ is never added to its outlets. Whatever is not measured lies between nothing and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from keeld.budgets.interval import cap, cross, published, total, unknown, widen
@@ -230,7 +230,7 @@ def _named(what: str, meters: Iterable[Meter]) -> str:
 
 
 def node_draw(
-    plan: NodePlan, look: Look, nodes: dict[str, Interval], feeds: dict[tuple[str, str], Interval]
+    plan: NodePlan, look: Look, nodes: Mapping[str, Interval], feeds: Mapping[tuple[str, str], Interval]
 ) -> Interval:
     """Give a node's draw: its own meter while that lives, else what hangs on it (`nodes` and feeds) and the losses."""
     for meter in plan.meters:

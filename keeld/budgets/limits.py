@@ -100,7 +100,7 @@ def source_limit(node: PowerNode, active: str | None, *, is_told: bool = True) -
     if not node.sources:
         return None if own is None else SourceLimit(own, own, "limit")
     if is_told:
-        name = active if active in node.sources else normal_source(node)
+        name = active if active is not None and active in node.sources else normal_source(node)
         limit = node.sources[name].limit_watts
         base = f"limit of source {name}"
         return SourceLimit(own, own, "limit") if own is not None and own <= limit else SourceLimit(limit, limit, base)

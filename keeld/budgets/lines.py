@@ -99,15 +99,18 @@ def _line(topology: Topology, plan: NodePlan, phase: str, look: Look, below: Map
 
 def _joined(terms: list[_Term]) -> Value:
     """Add up what is known of a line's terms; each end of the sum belongs to the same end of every term."""
-    parts = [
-        total(term.amperes for term in terms if term.pair == pair and term.amperes is not None) for pair in range(_THREE)
-    ]
+    parts = [_summed(terms, pair) for pair in range(_THREE)]
     if all(term.pair == 0 for term in terms):
         return parts[0]
-    lo, hi = (mixed_line_amperes(*(part[end] for part in parts)) for end in (0, 2))
-    bests = [part.best for part in parts if part.best is not None]
-    best = mixed_line_amperes(*(part.best or 0.0 for part in parts)) if bests else None
+    lo = mixed_line_amperes(*(part.lo for part in parts))
+    hi = mixed_line_amperes(*(part.hi for part in parts))
+    is_known = any(part.best is not None for part in parts)
+    best = mixed_line_amperes(*(part.best or 0.0 for part in parts)) if is_known else None
     return Value(lo, best, hi, max(part.rank for part in parts))
+
+
+def _summed(terms: list[_Term], pair: int) -> Value:
+    return total(term.amperes for term in terms if term.pair == pair and term.amperes is not None)
 
 
 def _maybe(term: _Term) -> _Term:

@@ -163,12 +163,15 @@ class NodeState:
             for slot in (*[nothing] * missed, value):
                 windows.push(slot.lo, slot.best, slot.hi)
                 self.short[phase].push(slot.lo, slot.best, slot.hi)
-        for windows, quantity in ((self.power, self.draw), (self.volt_amperes, self.apparent)):
-            if windows is None or quantity is None:
-                continue
-            for _ in range(missed):
-                windows.push(0.0, None, self.plan.ceiling_watts)
-            windows.push(quantity.lo, quantity.best, quantity.hi)
+        self._push(self.power, self.draw, missed)
+        self._push(self.volt_amperes, self.apparent, missed)
+
+    def _push(self, windows: Windows | None, quantity: Interval | Value | None, missed: int) -> None:
+        if windows is None or quantity is None:
+            return
+        for _ in range(missed):
+            windows.push(0.0, None, self.plan.ceiling_watts)
+        windows.push(quantity.lo, quantity.best, quantity.hi)
 
     @property
     def known_draw(self) -> Interval:

@@ -7,9 +7,7 @@ from dataclasses import replace
 
 from keeld.alerts.alarm import Alarm as BoardAlarm
 from keeld.alerts.board import Board
-from keeld.budgets.electrical import LOWEST_POWER_FACTOR
 from keeld.budgets.interval import published, verdict
-from keeld.budgets.limits import breaker_base
 from keeld.budgets.source import HELD
 from keeld.model import Interval, Moment, Quality
 from keeld.views import Alarm, Judgement, NodeView, RackView, SiteView, Verdict
@@ -45,7 +43,9 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
 def _node_view(state: NodeState) -> NodeView:
     node, draw = state.plan.node, state.known_draw
     judgements = [
-        judgement("power_node", node.id, constraint, unit, limit, base, value, live, too_short=seen(windows))
+        _within_source(
+            judgement("power_node", node.id, constraint, unit, limit, base, value, live, too_short=seen(windows)), state
+        )
         for constraint, unit, limit, base, windows, value, live in _node_limits(state)
     ]
     return NodeView(
@@ -67,17 +67,24 @@ def _node_limits(state: NodeState) -> Iterator[tuple[str, str, float, str, Windo
                 live = published(value, coverage=1.0 if value.rank <= HELD else 0.0, lost=draw.lost)
                 name = f"current/{phase}" if phase else "current"
                 windows = state.continuous[phase]
-                yield name, "A", state.rating_amperes, breaker_base(node), windows, windowed(windows, live), live
-    if node.limit_watts is not None:
-        yield "power", "W", node.limit_watts, "limit", state.power, windowed(state.power, draw), draw
-    if node.limit_volt_amperes is not None:
-        mean = _apparent(windowed(state.power, draw))
-        yield "apparent_power", "VA", node.limit_volt_amperes, "rating", state.power, mean, _apparent(draw)
+                yield name, "A", state.rating_amperes, state.breaker_base, windows, windowed(windows, live), live
+    limit = state.watts_limit
+    if limit is not None:
+        yield "power", "W", limit.least_watts, limit.base, state.power, windowed(state.power, draw), draw
+    if state.volt_amperes is not None and node.limit_volt_amperes is not None and state.apparent is not None:
+        live = replace(draw, lo=state.apparent.lo, best=state.apparent.best, hi=state.apparent.hi)
+        mean = windowed(state.volt_amperes, live)
+        yield "apparent_power", "VA", node.limit_volt_amperes, "rating", state.volt_amperes, mean, live
 
 
-def _apparent(draw: Interval) -> Interval:
-    """Bound apparent power: at least the active power, and at most that over the lowest factor that is usual."""
-    return replace(draw, hi=draw.hi / LOWEST_POWER_FACTOR)
+def _within_source(item: Judgement, state: NodeState) -> Judgement:
+    """Call what only the least of a node's sources cannot give a doubt, while nothing tells which is in use."""
+    limit = state.watts_limit
+    if item.constraint != "power" or item.verdict is not Verdict.OVER or limit is None:
+        return item
+    if item.value.lo > limit.most_watts:
+        return item
+    return replace(item, verdict=Verdict.CANT_TELL, why="which of its sources is in use is not known")
 
 
 def _cooling_view(state: CoolingState) -> NodeView:
