@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+from keeld.contract import Contract
 from keeld.errors import Outage
 from keeld.metrics import Metric
 
@@ -265,6 +266,12 @@ class Rack:
     liquid_ratio: tuple[float, float] | None = None
     """Range of the share of heat that goes into liquid, where it is not measured."""
     tenant: str | None = None
+    budgets: Mapping[str, RackBudget] = field(default_factory=lambda: MappingProxyType({}))
+    """State to the budget that holds in it; `""` for every other state."""
+
+    def in_state(self, state: str) -> Rack:
+        """Give the rack as it is in another state, with the budget of that state."""
+        return replace(self, state=state, budget=self.budgets.get(state, self.budgets.get("", self.budget)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +286,7 @@ class Site:
     racks: Mapping[str, Rack] = field(default_factory=lambda: MappingProxyType({}))
     devices: Mapping[str, Device] = field(default_factory=lambda: MappingProxyType({}))
     network: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    contract: Contract | None = None
     thermal_classes: Mapping[str, ThermalClass] = field(default_factory=lambda: MappingProxyType({}))
     """The site's own inlet classes, and its figures for those that ship."""
 

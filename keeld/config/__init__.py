@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keeld.config.build import build_devices, build_settings, with_kind
+from keeld.config.contract_checks import check_contract
 from keeld.config.device_checks import check_devices
 from keeld.config.document import read_document
 from keeld.config.draft import Draft, draft
@@ -97,6 +98,7 @@ def _read(
     check_services(drafted, report)
     check_power(drafted, report)
     check_racks(drafted, report)
+    check_contract(drafted, report)
     addresses = check_devices(drafted, known, report)
     devices = _with_kinds(build_devices(drafted, addresses, path.parent), drafted, known=known, report=report)
     check_placement(drafted, {name: device.kind for name, device in devices.items()}, report)

@@ -8,13 +8,22 @@ from pathlib import Path
 from types import MappingProxyType
 
 from keeld.config.addresses import Address
-from keeld.config.contract_checks import roots
+from keeld.config.contract_checks import USUAL_STEP_S, roots
 from keeld.config.draft import Draft
 from keeld.config.known import is_profile_file
 from keeld.config.secrets import SecretPath
 from keeld.config.service_checks import influx_name, split_listen
 from keeld.config.service_schema import Channel, Document, InfluxSection, RuleKeys
-from keeld.config.site_schema import CoolingEntry, DeviceEntry, PowerEntry, RackEntry, SourceKeys
+from keeld.config.site_schema import (
+    BudgetKeys,
+    CoolingEntry,
+    DeviceEntry,
+    PowerEntry,
+    RackEntry,
+    SourceKeys,
+    TariffKeys,
+)
+from keeld.contract import Contract, DemandLimit
 from keeld.credentials import Secret
 from keeld.model import (
     CoolingNode,
@@ -141,6 +150,28 @@ def _site(document: Document, devices: Mapping[str, Device]) -> Site:
     )
 
 
+def _contract(document: Document) -> Contract | None:
+    demand = document.demand
+    if demand is None:
+        return None
+    cap, tariff = demand.cap, demand.tariff
+    if tariff is not None and not tariff.active:
+        tariff = None
+    return Contract(
+        node=demand.node or roots(document)[0],
+        cap=None if cap is None else _demand_limit(cap.limit_kw, cap.interval),
+        tariff=None if tariff is None else _demand_limit(tariff.target_kw, tariff.interval, _step_s(tariff)),
+    )
+
+
+def _step_s(tariff: TariffKeys) -> float:
+    return tariff.interval if tariff.method == "block" else tariff.subinterval or USUAL_STEP_S
+
+
+def _demand_limit(limit_kw: float, interval_s: float, step_s: float | None = None) -> DemandLimit:
+    return DemandLimit(limit_watts=limit_kw * _KILO, interval_s=round(interval_s), step_s=round(step_s or interval_s))
+
+
 def _kilo(value: float | None) -> float | None:
     return None if value is None else value * _KILO
 
@@ -188,7 +219,7 @@ def _cooling(name: str, node: CoolingEntry) -> CoolingNode:
 
 
 def _rack(name: str, rack: RackEntry) -> Rack:
-    budget = rack.budget
+    by_state = {"": _budget(rack.budget)} | {state: _budget(keys) for state, keys in rack.budgets.items()}
     return Rack(
         id=name,
         label=rack.label,
@@ -198,12 +229,17 @@ def _rack(name: str, rack: RackEntry) -> Rack:
         feeds=MappingProxyType(dict(rack.feeds)),
         redundancy=rack.redundancy,
         thermal_class=rack.thermal_class,
-        budget=RackBudget(_kilo(budget.power_kw), _kilo(budget.air_kw), _kilo(budget.liquid_kw)),
+        budget=by_state.get(rack.state, by_state[""]),
         cooling_air=rack.cooling.air,
         cooling_liquid=rack.cooling.liquid,
         liquid_ratio=None if rack.liquid_ratio is None else (rack.liquid_ratio[0], rack.liquid_ratio[1]),
         tenant=rack.tenant,
+        budgets=MappingProxyType(by_state if rack.budgets else {}),
     )
+
+
+def _budget(keys: BudgetKeys) -> RackBudget:
+    return RackBudget(_kilo(keys.power_kw), _kilo(keys.air_kw), _kilo(keys.liquid_kw))
 
 
 def _poll(document: Document) -> PollSettings:

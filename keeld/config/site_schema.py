@@ -10,6 +10,7 @@ from keeld.config.fields import (
     Between,
     Capacities,
     Filled,
+    Flag,
     Id,
     Number,
     Positive,
@@ -25,6 +26,8 @@ from keeld.config.fields import (
 
 Redundancy = Literal["N", "N+1", "N+2", "2N", "2N+1"]
 DeviceKind = Literal["pdu", "meter", "ups", "miner", "accelerator", "cooling", "sensor"]
+RackState = Literal["mining", "emptying", "empty", "commissioning", "ai"]
+DemandSeconds = Annotated[Seconds, AfterValidator(Between("1m", "1h"))]
 Ambient = Annotated[Number, Field(ge=-40, le=80)]
 Psus = Annotated[Whole, Field(ge=1, le=64)]
 
@@ -109,6 +112,31 @@ class BudgetKeys(Section):
     liquid_kw: Positive | None = None
 
 
+class CapKeys(Section):
+    """What the connection allows: the supplier or a protection sees to it."""
+
+    limit_kw: Positive
+    interval: DemandSeconds = 900.0
+
+
+class TariffKeys(Section):
+    """A demand that costs: the highest of a month, mostly."""
+
+    target_kw: Positive
+    interval: DemandSeconds = 900.0
+    method: Literal["block", "rolling"] = "block"
+    subinterval: Annotated[DemandSeconds | None, Field(description="Step of a rolling demand; 5m if left out.")] = None
+    active: Flag = True
+
+
+class DemandSection(Section):
+    """The contract with the supplier: where it is measured, and its limits on mean power."""
+
+    node: Text | None = None
+    cap: CapKeys | None = None
+    tariff: TariffKeys | None = None
+
+
 class CoolingKeys(Section):
     """Which cooling nodes carry a rack's heat away."""
 
@@ -128,11 +156,12 @@ class RackEntry(Section):
     label: Text = ""
     kind: Literal["rack", "container", "tank"] = "rack"
     row: Filled | None = None
-    state: Literal["mining", "emptying", "empty", "commissioning", "ai"] = "ai"
+    state: RackState = "ai"
     feeds: dict[str, Text] = Field(default_factory=dict)
     redundancy: Redundancy = "N"
     thermal_class: Literal["A1", "A2", "A3", "A4", "H1"] | None = None
     budget: BudgetKeys = BudgetKeys()
+    budgets: dict[RackState, BudgetKeys] = Field(default_factory=dict)
     cooling: CoolingKeys = CoolingKeys()
     liquid_ratio: Annotated[list[Share], AfterValidator(_rising)] | None = None
     tenant: Filled | None = None
