@@ -207,6 +207,10 @@ class Board:
             if alarm.state is not AlertState.PENDING:
                 self._settle(alarm, now)
 
+    def restate(self, alarm: Alarm, now: Moment) -> None:
+        """Put an alarm into words again: what it says of itself has changed, and nobody needs to be told."""
+        self._move(alarm, alarm.state, None, now)
+
     def acknowledge(self, alarm: Alarm, owner: str, now: Moment) -> None:
         """Note who has an alarm in hand."""
         alarm.owner = owner

@@ -1,4 +1,4 @@
-"""What air carries: its density with altitude, the flow that a heat needs, and how fast a room warms without cooling."""
+"""What air carries: its density with altitude, the flow that a heat needs, how fast a room warms without cooling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What liquids carry: the heat that a flow takes up, the flow that a heat needs, and how fast a loop warms without it."""
+"""What liquids carry: the heat that a flow takes up, the flow that a heat needs, how fast a still loop warms."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CLASSES: Mapping[str, ThermalClass] = MappingProxyType(
         "miner_air": ThermalClass(-5.0, 40.0, -20.0, 45.0),
     }
 )
-"""By name. A1 to H1 after ASHRAE TC 9.9, fifth edition; miner_air from when machines slow down (40 °C) and stop (47)."""
+"""By name. A1 to H1 after ASHRAE TC 9.9, fifth edition; miner_air by when machines slow down (40 °C) and stop (47)."""
 
 WATER_CLASSES: Mapping[str, float] = MappingProxyType(
     {"W17": 17.0, "W27": 27.0, "W32": 32.0, "W40": 40.0, "W45": 45.0, "W+": 60.0}

@@ -41,18 +41,15 @@ def worst_dew_margin_kelvin(
     return None if dew is None else coolant_celsius - temperature_error_kelvin - dew
 
 
-def agreed(known: Sequence[float], missing: int, rank: int) -> Value | None:
+def agreed(known: Sequence[float], missing: int, rank: int, *, coldest: float, hottest: float) -> Value | None:
     """Give the median of probes, so that one which drifts is outvoted; None without any.
 
     Two probes cannot outvote one another: the value lies between them. A probe that has fallen silent (`missing`) may
-    read anything, so each of them moves the ends of the interval by one place; past the last place an end is open.
+    read anything between `coldest` and `hottest`.
     """
     if not known:
         return None
-    ordered = sorted(known)
-    count = len(ordered) + missing
-    low, high = (count - 1) // 2, count // 2
-    best = statistics.median(ordered)
-    lo = ordered[low - missing] if low - missing >= 0 else -math.inf
-    hi = ordered[high] if high < len(ordered) else math.inf
-    return Value(lo, best, hi, rank)
+    middle = (len(known) + missing - 1) // 2, (len(known) + missing) // 2
+    lowest = sorted((*known, *[coldest] * missing))
+    highest = sorted((*known, *[hottest] * missing))
+    return Value(lowest[middle[0]], statistics.median(known), highest[middle[1]], rank)

@@ -149,7 +149,7 @@ class CoolingState:
 
     @property
     def limit_watts(self) -> float | None:
-        """What it may carry: as planned, or as much less as it can carry now at best; None where nothing is declared."""
+        """What it may carry: as planned, or what it can carry now if that is less; None where nothing is declared."""
         if self.planned_watts is None or self.capacity is None:
             return self.planned_watts
         return min(self.planned_watts, self.capacity.hi)

@@ -8,6 +8,7 @@ from keeld.alerts.alarm import Target
 from keeld.alerts.machine import Span
 from keeld.alerts.rules import SET_OF_STATE, Level, Rule, tuned
 from keeld.alerts.shipped import SHIPPED
+from keeld.alerts.shipped.cooling import LEAK_SENSOR
 from keeld.alerts.shipped.silence import PATH_DOWN, SITE_BLIND
 from keeld.budgets.window import Mean, Window, slots_of
 from keeld.model import Rack, RuleSettings
@@ -23,6 +24,7 @@ class Rulebook:
         self._rules = {name: tuned(rule, settings.get(name)) for name, rule in SHIPPED.items()}
         self.site_blind = tuned(SITE_BLIND, settings.get(SITE_BLIND.name))
         self.path_down = tuned(PATH_DOWN, settings.get(PATH_DOWN.name))
+        self.leak_sensor = tuned(LEAK_SENSOR, settings.get(LEAK_SENSOR.name))
 
     def rule(self, name: str) -> Rule:
         """Give a rule by name."""
