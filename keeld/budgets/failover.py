@@ -8,6 +8,7 @@ either is possible and no likeliest value is given.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,6 +29,9 @@ class Weight(NamedTuple):
     hi: float
 
 
+WHOLE = Weight(1.0, 1.0, 1.0)
+
+
 @dataclass(slots=True)
 class Machines:
     """A rack's machines by what the loss of some of its feeds does to them."""
@@ -41,18 +45,34 @@ class Machines:
     """Moving, but left with fewer power supplies than it needs for full power."""
 
 
+class Fate(enum.Enum):
+    """What becomes of the load of the lost feeds."""
+
+    MOVES = "all of it moves"
+    DIES = "all of it dies"
+    SPLITS = "what its machines report dies or may die, the rest moves"
+    UNTOLD = "neither cords nor a declared redundancy say what hangs on what"
+
+
 @dataclass(slots=True)
-class Shift:
-    """Where a rack's load goes, in W."""
+class Parting:
+    """What the loss of some of a rack's feeds does by its plan alone, whatever flows."""
 
     lost: frozenset[str]
+    machines: Machines
+    weights: dict[str, Weight]
+    """What each surviving feed takes of what moves."""
+    fate: Fate
+
+
+class Shift(NamedTuple):
+    """Where a rack's load goes, in W."""
+
     carried: Value
     """What the lost feeds carried."""
     dead: Value
     gains: dict[str, Value]
     """What each surviving feed takes over."""
-    weights: dict[str, Weight]
-    machines: Machines
 
 
 def cords_of(load: Load, plan: RackPlan) -> dict[str, int] | None:
@@ -72,8 +92,11 @@ def supplies_left(cords: Mapping[str, int], lost: frozenset[str]) -> int:
     return sum(psus for letter, psus in cords.items() if letter not in lost)
 
 
-def sort_machines(plan: RackPlan, lost: frozenset[str]) -> Machines:
-    """Tell what the loss of feeds does to each machine of a rack; those that do not hang on them are left out."""
+def sort_machines(plan: RackPlan, lost: frozenset[str], gone: frozenset[str] = frozenset()) -> Machines:
+    """Tell what the loss of feeds does to each machine of a rack; those that do not hang on them are left out.
+
+    A machine has no supplies left on feeds that are `gone` already.
+    """
     found = Machines([], [], [], [])
     for load in plan.loads:
         cords = cords_of(load, plan)
@@ -82,7 +105,7 @@ def sort_machines(plan: RackPlan, lost: frozenset[str]) -> Machines:
             continue
         if lost.isdisjoint(cords):
             continue
-        left = supplies_left(cords, lost)
+        left = supplies_left(cords, lost | gone)
         if not left:
             found.dying.append(load)
             continue
@@ -93,29 +116,40 @@ def sort_machines(plan: RackPlan, lost: frozenset[str]) -> Machines:
     return found
 
 
-def shift(
-    plan: RackPlan, draws: Mapping[str, Value], lost: frozenset[str], look: Look, gone: frozenset[str] = frozenset()
-) -> Shift:
-    """Say where the load of the `lost` feeds goes; feeds that are `gone` already carry nothing and take nothing."""
-    machines = sort_machines(plan, lost | gone)
-    carried = add(draws[letter] for letter in lost)
+def part(plan: RackPlan, lost: frozenset[str], gone: frozenset[str] = frozenset()) -> Parting:
+    """Tell what the loss of feeds does to a rack; feeds that are `gone` already carry nothing and take nothing."""
+    machines = sort_machines(plan, lost, gone)
     survivors = [letter for letter in plan.feeds if letter not in lost and letter not in gone]
-    if not survivors:
-        return Shift(lost, carried, carried, {}, {}, machines)
-    dead, moved = _divide(plan, machines, carried, look)
     weights = {letter: _weight(letter, survivors, machines, lost) for letter in survivors}
-    gains = {letter: _scaled(moved, weight) for letter, weight in weights.items()}
-    return Shift(lost, carried, dead, gains, weights, machines)
+    return Parting(lost, machines, weights, _fate(plan, machines))
 
 
-def _divide(plan: RackPlan, machines: Machines, carried: Value, look: Look) -> tuple[Value, Value]:
-    """Divide what the lost feeds carried into what dies and what moves."""
+def _fate(plan: RackPlan, machines: Machines) -> Fate:
     if plan.rack.redundancy == "N" and not machines.moving and not machines.doubtful:
-        if machines.dying:
-            return carried, NOTHING
+        return Fate.DIES if machines.dying else Fate.UNTOLD
+    return Fate.SPLITS if machines.dying or machines.doubtful else Fate.MOVES
+
+
+def shift(parting: Parting, draws: Mapping[str, Value], look: Look) -> Shift:
+    """Say where the load of the lost feeds goes; `draws` gives what each of them carries."""
+    lost = parting.lost
+    carried = draws[next(iter(lost))] if len(lost) == 1 else add(draws[letter] for letter in lost)
+    if not parting.weights:
+        return Shift(carried, carried, {})
+    dead, moved = _divide(parting, carried, look)
+    return Shift(carried, dead, {letter: _scaled(moved, weight) for letter, weight in parting.weights.items()})
+
+
+def _divide(parting: Parting, carried: Value, look: Look) -> tuple[Value, Value]:
+    """Divide what the lost feeds carried into what dies and what moves."""
+    if parting.fate is Fate.MOVES:
+        return NOTHING, carried
+    if parting.fate is Fate.DIES:
+        return carried, NOTHING
+    if parting.fate is Fate.UNTOLD:
         anything = Value(0.0, None, carried.hi, carried.rank)
         return anything, anything
-    dead = _dying_watts(machines, carried, look)
+    dead = _dying_watts(parting.machines, carried, look)
     return dead, minus(carried, dead)
 
 
@@ -138,7 +172,7 @@ def minus(whole: Value, part: Value) -> Value:
 def _weight(letter: str, survivors: list[str], machines: Machines, lost: frozenset[str]) -> Weight:
     """Weigh a survivor by its share of the power supplies that are left, over all machines that move."""
     if len(survivors) == 1:
-        return Weight(1.0, 1.0, 1.0)
+        return WHOLE
     shares, sizes = [], []
     for load, cords in machines.moving:
         left = sum(psus for name, psus in cords.items() if name in survivors)
@@ -153,17 +187,21 @@ def _weight(letter: str, survivors: list[str], machines: Machines, lost: frozens
 
 
 def _scaled(value: Value, weight: Weight) -> Value:
+    if weight is WHOLE:
+        return value
     best = None if value.best is None else value.best * weight.best
     return Value(value.lo * weight.lo, best, value.hi * weight.hi, value.rank)
 
 
-def line_gain(line: Value, moved: Shift, letter: str, most_dead_amperes: float) -> Value:
+def line_gain(line: Value, moved: Shift, letter: str, weight: Weight, most_dead_amperes: float) -> Value:
     """Give what a survivor's line takes over from the same line of a lost feed, in A.
 
     The two feeds of a rack are taken to be wired alike: what a supply draws from L2 of one it draws from L2 of the
     other. What dies may have hung on any line.
     """
-    gain, weight = moved.gains[letter], moved.weights[letter]
+    gain = moved.gains[letter]
+    if gain is moved.carried:
+        return line  # all of it, and nothing dies
     if gain.hi <= 0.0:
         return NOTHING
     lo, hi = max(0.0, line.lo - most_dead_amperes) * weight.lo, line.hi * weight.hi

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from keeld.watch.duty import Duty
+from keeld.watch.forecast import NextToBreak
+from keeld.watch.redundancy import Redundancy
 
-DUTIES: tuple[type[Duty], ...] = ()
+DUTIES: tuple[type[Duty], ...] = (Redundancy, NextToBreak)

@@ -17,6 +17,7 @@ from keeld.budgets.source import Look
 from keeld.budgets.topology import Topology
 from keeld.model import Batch, Moment, Reading
 from keeld.watch.cooling import CoolingState
+from keeld.watch.failover import Failover
 from keeld.watch.feeds import FeedWatch
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
@@ -48,6 +49,7 @@ class Ground:
     cooling: Mapping[str, CoolingState]
     feeds: FeedWatch
     silence: Silence
+    failover: Failover
 
 
 class Duty:

@@ -8,8 +8,9 @@ wall clock moves the grid and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from keeld.alerts.board import Board
 from keeld.alerts.restored import RestoredAlarm
@@ -57,7 +58,9 @@ class Watch:
         now: Moment,
         restored: Sequence[RestoredAlarm] = (),
         unverifiable_s: float = 7200.0,
+        unrecorded: Container[str] = (),
     ) -> None:
+        """Begin to watch. Devices that are `unrecorded` are missed only once something was heard of them."""
         self._board = Board(site.name, timezone=site.timezone, unverifiable_s=unverifiable_s)
         self._started_ns = now.mono_ns
         self._slot = 0
@@ -68,7 +71,10 @@ class Watch:
         self._closing: Iterator[int] | None = None
         self._moved: set[tuple[str, str]] = set()
         self._batches: list[Batch] = []
-        self._state = SiteState(build(site), Rulebook(rules), now)
+        topology = build(site)
+        for name, intake in topology.intakes.items():
+            intake.is_awaited &= name not in unrecorded
+        self._state = SiteState(topology, Rulebook(rules), now)
         self._restore(restored, now)
 
     def feed(self, batch: Batch, now: Moment) -> tuple[Transition, ...]:
@@ -105,9 +111,7 @@ class Watch:
             due_ns = min(due_ns, self._first_ns)
         if self._check_ns is not None:
             due_ns = min(due_ns, self._check_ns)
-        waits = (state.waits_ns for state in self._state.waiting.values())
-        dues = (duty.due_ns() for duty in self._state.duties)
-        return min([due_ns, *(due for due in (*waits, *dues) if due is not None)])
+        return min(chain((due_ns,), self._state.dues_ns()))
 
     def tick(self, now: Moment) -> Outcome:
         """Do what is due, a slice at a time."""
@@ -187,10 +191,25 @@ class Watch:
 
         Cases are worked out as they are asked for, so that a caller may let others run between two of them.
         """
-        look = Look(now.mono_ns)
-        self._state.see(look)
-        found = Failover(self._state, look)
-        return found.cases() if rack_id is None else found.cases_of(rack_id)
+        found = self._failover(now)
+        return found.tell_all() if rack_id is None else found.tell_of(rack_id)
+
+    def failover_without(self, targets: Sequence[tuple[str, str]], now: Moment) -> FailoverCase | None:
+        """Say what would happen if these died together, (`feed`, `rack/letter`) and (`power_node`, id); None for none.
+
+        Work is announced on paths: this is what it does before it begins.
+        """
+        return self._failover(now).without(targets)
+
+    def _failover(self, now: Moment) -> Failover:
+        """Give the cases as of the last slot; before the first has closed, as of now."""
+        found = self._state.failover
+        if found.look is None:
+            look = Look(now.mono_ns)
+            self._state.see(look)
+            for _ in found.refresh(look):
+                pass
+        return found
 
     @property
     def urgent(self) -> frozenset[str]:

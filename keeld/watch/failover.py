@@ -1,253 +1,162 @@
-"""What would happen if a feed or a power node died now: worked out on demand for every feed and every node above one.
+"""What would happen if a feed or a power node died now: kept up for every feed of every rack and every node above one.
 
-Loads move within their racks, feed by feed; what a rack's survivors take over then climbs the tree to every node above
-them, except those that also feed what died: their load does not rise.
+Theory of operation. Loads move within their racks, feed by feed (`flows`); what a rack's survivors take over climbs the
+tree to every node above them, except those that also feed what died: their load does not rise (`survivors`). All of it
+is laid out once for a configuration (`layout`). At the end of a slot each node and feed is looked at once, and only
+what hangs on one that has changed is worked out again. What people read is put together when somebody asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
 
-from keeld.budgets.aftermath import FailoverCase, Survivor
-from keeld.budgets.failover import Shift, add, line_gain, minus, shift
-from keeld.budgets.interval import published
-from keeld.budgets.source import HELD, Look, Value
-from keeld.budgets.topology import Feed, RackPlan
-from keeld.watch.failover_words import Fallen, sentence
+from keeld.budgets.aftermath import FailoverCase
+from keeld.budgets.source import Look
+from keeld.budgets.topology import Topology
+from keeld.watch.failover_words import tell
+from keeld.watch.feeds import FeedWatch
+from keeld.watch.flows import Carried
+from keeld.watch.layout import Case, Fallen, Layout, Lost, feeds_below
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
-from keeld.watch.state import SiteState
-from keeld.watch.survivors import (
-    Carried,
-    Gain,
-    by_weight,
-    judge_survivor,
-    most_line_amperes,
-    of_interval,
-)
 
-Lost = Mapping[str, frozenset[str]]
-"""Rack to the letters of its feeds that die."""
-
-
-class Move(NamedTuple):
-    """Where a rack's load goes, in W and on each survivor's lines in A."""
-
-    shift: Shift
-    lines: dict[str, dict[str, Value | None]]
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What one case adds up to while its racks are walked."""
-
-    gains: dict[str, Gain] = field(default_factory=dict)
-    dead: list[Value] = field(default_factory=list)
-    dying: list[str] = field(default_factory=list)
-    degraded: list[str] = field(default_factory=list)
-    unknown: dict[str, None] = field(default_factory=dict)
+FeedKey = tuple[str, str]
+"""A rack and the letter of one of its feeds."""
 
 
 class Failover:
-    """All cases of a site at one moment."""
+    """All cases of a site, as of the last slot."""
 
-    def __init__(self, state: SiteState, look: Look) -> None:
-        self._state = state
-        self._look = look
-        self._gone = {key for key, feed in state.feeds.states.items() if feed.proof}
-        self._below = _feeds_below(state)
-        self._carried = Carried(is_live=bool(self._gone))
-        self._moves: dict[tuple[str, frozenset[str]], Move] = {}
+    def __init__(
+        self, topology: Topology, racks: Mapping[str, RackState], nodes: Mapping[str, NodeState], feeds: FeedWatch
+    ) -> None:
+        self.cases: dict[tuple[str, str], Case] = {}
+        self.look: Look | None = None
+        """When it was last worked out."""
+        self._topology = topology
+        self._racks = racks
+        self._feeds = feeds
+        self._carried = {name: Carried(state) for name, state in nodes.items()}
+        self._layout = Layout(topology, racks, self._carried)
+        self.stresses = self._layout.stresses
+        self._below = feeds_below(topology)
+        self._gone: frozenset[FeedKey] = frozenset()
+        self._live_racks: frozenset[str] = frozenset()
+        self._live_nodes: frozenset[str] = frozenset()
+        self._lay_out()
+        self._busy = list(
+            {id(move): move for case in self.cases.values() if case.stresses for move in case.moves}.values()
+        )
+        """Moves that load somebody; the others are worked out when somebody asks."""
 
-    def cases(self) -> Iterator[FailoverCase]:
+    def _lay_out(self) -> None:
+        for rack_id, rack in self._racks.items():
+            for letter, feed in rack.plan.feeds.items():
+                if feed.node is not None:
+                    fallen = Fallen("feed", f"{rack_id}/{letter}", f"feed {letter.upper()}")
+                    above = self._topology.ancestors(feed.node.id)
+                    self.cases["feed", fallen.id] = self._layout.case(fallen, {rack_id: frozenset({letter})}, above)
+        for name in self._carried:
+            plan, lost = self._topology.nodes[name], self._below[name]
+            if lost and (len(plan.feeds) != 1 or plan.children):  # what hangs on it alone has a case of its own
+                fallen = Fallen("power_node", name, plan.node.label or name)
+                self.cases["power_node", name] = self._layout.case(fallen, lost, self._topology.ancestors(name))
+
+    def refresh(self, look: Look) -> Iterator[int]:
+        """Look at every node and feed once, and work out again what has changed; yields what each step cost."""
+        self._follow_feeds()
+        for name, carried in self._carried.items():
+            carried.refresh(is_live=name in self._live_nodes)
+            yield 1
+        for move in self._busy:
+            move.refresh(look, is_live=move.rack.plan.rack.id in self._live_racks)
+            yield 1
+        for stress in self.stresses:
+            stress.refresh()
+            yield 1
+        self.look = look
+
+    def _follow_feeds(self) -> None:
+        """Take note of feeds that have died or come back; racks that have lost one are judged on what flows now."""
+        gone = frozenset(key for key, feed in self._feeds.states.items() if feed.proof)
+        if gone == self._gone:
+            return
+        touched = {rack_id for rack_id, _ in gone ^ self._gone}
+        self._gone = gone
+        for (rack_id, _), move in self._layout.moves.items():
+            if rack_id in touched:
+                move.replan(self.gone_of(rack_id))
+        self._live_racks = frozenset(rack_id for rack_id, _ in gone)
+        self._live_nodes = frozenset(name for rack_id in self._live_racks for name in self.nodes_above(rack_id))
+
+    def gone_of(self, rack_id: str) -> frozenset[str]:
+        """Give the feeds of a rack that are dead."""
+        return frozenset(letter for name, letter in self._gone if name == rack_id)
+
+    def nodes_above(self, rack_id: str) -> list[str]:
+        """List every node that feeds a rack, each once, nearest first for each feed."""
+        found: dict[str, None] = {}
+        for feed in self._racks[rack_id].plan.feeds.values():
+            found.update(dict.fromkeys(self._topology.ancestors(feed.node.id if feed.node is not None else None)))
+        return list(found)
+
+    def tell_all(self) -> Iterator[FailoverCase]:
         """Give every case, feeds first."""
-        for name in self._state.racks:
-            yield from self._feed_cases(name)
-        for name in self._state.nodes:
-            yield from self._node_cases(name)
+        yield from self._tell(self.cases.values())
 
-    def cases_of(self, rack_id: str) -> Iterator[FailoverCase]:
+    def tell_of(self, rack_id: str) -> Iterator[FailoverCase]:
         """Give the cases that take a feed from one rack."""
-        rack = self._state.racks.get(rack_id)
+        rack = self._racks.get(rack_id)
         if rack is None:
             return
-        yield from self._feed_cases(rack_id)
+        keys = [("feed", f"{rack_id}/{letter}") for letter in rack.plan.feeds]
+        keys += [("power_node", name) for name in self.nodes_above(rack_id)]
+        yield from self._tell(self.cases[key] for key in keys if key in self.cases)
+
+    def _tell(self, cases: Iterable[Case]) -> Iterator[FailoverCase]:
+        for case in cases:
+            if case.is_open:
+                self._refresh_idle(case)
+                yield tell(case)
+
+    def _refresh_idle(self, case: Case) -> None:
+        """Work out the moves that load nobody: they are not kept up."""
+        if not case.stresses and self.look is not None:
+            for move in case.moves:
+                move.refresh(self.look, is_live=move.rack.plan.rack.id in self._live_racks)
+
+    def without(self, targets: Iterable[tuple[str, str]]) -> FailoverCase | None:
+        """Say what would happen if all of these died together: feeds as `rack/letter`, power nodes; None for none."""
+        lost: dict[str, frozenset[str]] = {}
         above: dict[str, None] = {}
-        for feed in rack.plan.feeds.values():
-            above.update(dict.fromkeys(self._ancestors(feed)))
-        for name in above:
-            yield from self._node_cases(name)
-
-    def _feed_cases(self, rack_id: str) -> Iterator[FailoverCase]:
-        plan = self._state.racks[rack_id].plan
-        for letter, feed in plan.feeds.items():
-            if feed.node is None or (rack_id, letter) in self._gone:
-                continue
-            fallen = Fallen("feed", f"{rack_id}/{letter}", f"feed {letter.upper()}")
-            yield self._case(fallen, {rack_id: frozenset({letter})}, self._ancestors(feed))
-
-    def _node_cases(self, name: str) -> Iterator[FailoverCase]:
-        plan, lost = self._state.nodes[name].plan, self._below[name]
-        if not lost or (len(plan.feeds) == 1 and not plan.children):
-            return  # what hangs on it alone has a case of its own
-        alive = {
-            rack_id: letters
-            for rack_id, feeds in lost.items()
-            if (letters := frozenset(letter for letter in feeds if (rack_id, letter) not in self._gone))
-        }
-        if alive:
-            yield self._case(
-                Fallen("power_node", name, plan.node.label or name), alive, self._state.topology.ancestors(name)
-            )
-
-    def _ancestors(self, feed: Feed) -> list[str]:
-        return self._state.topology.ancestors(feed.node.id if feed.node is not None else None)
-
-    def _case(self, fallen: Fallen, lost: Lost, above: list[str]) -> FailoverCase:
-        outcome = _Outcome()
-        for rack_id, letters in lost.items():
-            self._lose(self._state.racks[rack_id], letters, frozenset(above), outcome)
-        survivors = self._judge(outcome)
-        dead = add(outcome.dead)
-        worst = survivors[0].survival if survivors else None
-        interval = published(dead, coverage=1.0 if dead.rank <= HELD else 0.0, lost=outcome.unknown)
-        return FailoverCase(
-            target_kind=fallen.kind,
-            target_id=fallen.id,
-            label=fallen.label,
-            racks=tuple(sorted(lost)),
-            survival=worst,
-            survivors=survivors,
-            dead=interval,
-            dead_devices=tuple(outcome.dying),
-            degraded_devices=tuple(outcome.degraded),
-            text=sentence(fallen, survivors, interval, dying=outcome.dying, degraded=outcome.degraded),
-        )
-
-    def _judge(self, outcome: _Outcome) -> tuple[Survivor, ...]:
-        survivors: list[Survivor] = []
-        for name, gain in outcome.gains.items():
-            gain.unknown.update(outcome.unknown)
-            survivors += judge_survivor(self._state.nodes[name], gain, self._carried)
-        return tuple(sorted(survivors, key=by_weight))
-
-    def _lose(self, rack: RackState, letters: frozenset[str], above: frozenset[str], outcome: _Outcome) -> None:
-        key = (rack.plan.rack.id, letters)
-        move = self._moves.get(key)
-        if move is None:
-            move = self._moves[key] = self._move(rack, letters)
-        moved = move.shift
-        outcome.dead.append(moved.dead)
-        outcome.dying += [load.intake.device.id for load in moved.machines.dying]
-        outcome.degraded += [load.intake.device.id for load in moved.machines.degraded]
-        if moved.carried.rank > HELD:
-            outcome.unknown.update((name, None) for letter in letters for name in _unknown(rack, letter))
-        for letter, gain in moved.gains.items():
-            if gain.hi > 0.0:
-                self._climb(rack, letter, move, above, outcome)
-
-    def _move(self, rack: RackState, letters: frozenset[str]) -> Move:
-        """Work out where the load of some of a rack's feeds goes; several cases ask for the same."""
-        plan = rack.plan
-        draws = {letter: self._carried.feed(rack, letter) for letter in plan.feeds}
-        gone = frozenset(
-            letter
-            for letter, feed in plan.feeds.items()
-            if letter not in letters and (feed.node is None or (plan.rack.id, letter) in self._gone)
-        )
-        moved = shift(plan, draws, letters, self._look, gone)
-        return Move(moved, {letter: self._line_gains(rack, letter, moved) for letter in moved.gains})
-
-    def _climb(self, rack: RackState, letter: str, move: Move, above: frozenset[str], outcome: _Outcome) -> None:
-        """Add what a survivor takes over to its node and to all above that do not feed what died."""
-        feed = rack.plan.feeds[letter]
-        moved = move.shift
-        watts, lines = moved.gains[letter], move.lines[letter]
-        below: NodeState | None = None
-        for name in self._ancestors(feed):
-            if name in above:
-                return
-            state = self._state.nodes[name]
-            node = state.plan.node
-            if below is not None and not _is_same_lines(below, state):
-                lines = dict.fromkeys(state.plan.lines)
-            watts = _stretched(watts, 1.0 / node.efficiency)
-            gain = outcome.gains.setdefault(name, Gain())
-            gain.watts.append(watts)
-            for phase in state.plan.lines:
-                gain.lines.setdefault(phase, []).append(lines.get(phase))
-            if below is None and len(moved.gains) == 1 and _is_alone(state):
-                whole = minus(of_interval(rack.draw.total), add([moved.dead, *self._gone_draws(rack)]))
-                gain.whole = _stretched(whole, 1.0 / node.efficiency)
-            below = state
-
-    def _gone_draws(self, rack: RackState) -> Iterator[Value]:
-        """Bound what a rack's dead feeds are still taken to carry: it is in the rack's total, but nowhere else."""
-        for letter in rack.plan.feeds:
-            if (rack.plan.rack.id, letter) in self._gone:
-                yield Value(0.0, None, rack.draw.feeds[letter].hi, HELD + 1)
-
-    def _line_gains(self, rack: RackState, letter: str, moved: Shift) -> dict[str, Value | None]:
-        """Give what each line of a survivor takes over, in A; None where no line current tells it."""
-        survivor = rack.plan.feeds[letter].node
-        state = self._state.nodes[survivor.id] if survivor is not None else None
-        if state is None:
-            return {}
-        gains: dict[str, Value | None] = {}
-        for phase in state.plan.lines:
-            parts = [self._lost_line(rack.plan, lost, phase, letter, moved, state) for lost in moved.lost]
-            known = [part for part in parts if part is not None]
-            gains[phase] = add(known) if len(known) == len(parts) else None
-        return gains
-
-    def _lost_line(
-        self, plan: RackPlan, lost: str, phase: str, letter: str, moved: Shift, survivor: NodeState
-    ) -> Value | None:
-        node = plan.feeds[lost].node
-        state = self._state.nodes[node.id] if node is not None else None
-        if state is None or not _is_same_lines(state, survivor) or not _is_alone(state):
+        names = []
+        for kind, name in targets:
+            for rack_id, letters in self._lost_with(kind, name).items():
+                lost[rack_id] = lost.get(rack_id, frozenset()) | letters
+            above.update(dict.fromkeys(self._above(kind, name)))
+            names.append(name)
+        if not lost or self.look is None:
             return None
-        line = self._carried.line(state, phase)
-        if line is None:
-            return None
-        most_dead = most_line_amperes(state.plan.node, moved.dead.hi) if moved.dead.hi > 0.0 else 0.0
-        return line_gain(line, moved, letter, most_dead)
+        layout = Layout(self._topology, self._racks, self._carried)
+        case = layout.case(Fallen("work", "+".join(names), " and ".join(names)), lost, above)
+        for move in case.moves:
+            rack_id = move.rack.plan.rack.id
+            move.replan(self.gone_of(rack_id))
+            move.refresh(self.look, is_live=rack_id in self._live_racks)
+        return tell(case)
 
+    def _lost_with(self, kind: str, name: str) -> Lost:
+        """Give the feeds that die with a feed or a power node; none where it is neither."""
+        if kind == "power_node":
+            return self._below.get(name, {})
+        rack_id, _, letter = name.rpartition("/")
+        is_known = kind == "feed" and rack_id in self._racks and letter in self._racks[rack_id].plan.feeds
+        return {rack_id: frozenset({letter})} if is_known else {}
 
-def _feeds_below(state: SiteState) -> dict[str, dict[str, frozenset[str]]]:
-    """Give for each node the feeds that die with it, by rack."""
-    found: dict[str, dict[str, frozenset[str]]] = {}
-    for name in state.topology.order:
-        plan = state.nodes[name].plan
-        below: dict[str, frozenset[str]] = {}
-        for rack_id, letter in plan.feeds:
-            below[rack_id] = below.get(rack_id, frozenset()) | {letter}
-        for child in plan.children:
-            for rack_id, letters in found[child].items():
-                below[rack_id] = below.get(rack_id, frozenset()) | letters
-        found[name] = below
-    return found
-
-
-def _unknown(rack: RackState, letter: str) -> tuple[str, ...]:
-    draw = rack.draw.feeds[letter]
-    return draw.lost or draw.structural
-
-
-def _is_same_lines(one: NodeState, other: NodeState) -> bool:
-    """Whether no transformer lies between two nodes."""
-    first, second = one.plan.node, other.plan.node
-    return first.phases == second.phases and first.voltage_volts == second.voltage_volts
-
-
-def _is_alone(state: NodeState) -> bool:
-    """Whether a node is one feed of one rack and nothing else."""
-    return len(state.plan.feeds) == 1 and not state.plan.children
-
-
-def _stretched(value: Value, ratio: float) -> Value:
-    if ratio == 1.0:
-        return value
-    return Value(value.lo * ratio, None if value.best is None else value.best * ratio, value.hi * ratio, value.rank)
+    def _above(self, kind: str, name: str) -> list[str]:
+        if kind == "power_node":
+            return self._topology.ancestors(name)
+        rack_id, _, letter = name.rpartition("/")
+        rack = self._racks.get(rack_id)
+        feed = None if rack is None else rack.plan.feeds.get(letter)
+        return [] if feed is None or feed.node is None else self._topology.ancestors(feed.node.id)

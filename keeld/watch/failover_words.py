@@ -1,25 +1,44 @@
-"""A failover case in sentences that a technician can act on."""
+"""A failover case as it leaves keeld: its survivors, what dies, and sentences that a technician can act on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from keeld.budgets.aftermath import Survival, Survivor
+from keeld.budgets.aftermath import FailoverCase, Survival, Survivor
+from keeld.budgets.failover import add
+from keeld.budgets.interval import published
 from keeld.budgets.limits import kilo
+from keeld.budgets.source import HELD
 from keeld.model import Interval
+from keeld.watch.layout import Case, Fallen
 from keeld.watch.silence import names
+from keeld.watch.survivors import by_weight, survivors_of
 
 _LEAST_WATTS = 50.0
 """Below this nothing dies that is worth a sentence."""
 
 
-class Fallen(NamedTuple):
-    """What is taken to die."""
-
-    kind: str
-    id: str
-    label: str
+def tell(case: Case) -> FailoverCase:
+    """Put a case together as it stands."""
+    unknown = dict.fromkeys(name for move in case.moves for name in move.unknown())
+    survivors = sorted((found for stress in case.stresses for found in survivors_of(stress, unknown)), key=by_weight)
+    dead = add(move.shift.dead for move in case.moves)
+    interval = published(dead, coverage=1.0 if dead.rank <= HELD else 0.0, lost=unknown)
+    dying = [load.intake.device.id for move in case.moves for load in move.parting.machines.dying]
+    degraded = [load.intake.device.id for move in case.moves for load in move.parting.machines.degraded]
+    fallen = case.fallen
+    return FailoverCase(
+        target_kind=fallen.kind,
+        target_id=fallen.id,
+        label=fallen.label,
+        racks=tuple(sorted(move.rack.plan.rack.id for move in case.moves if not move.is_idle)),
+        survival=survivors[0].survival if survivors else None,
+        survivors=tuple(survivors),
+        dead=interval,
+        dead_devices=tuple(dying),
+        degraded_devices=tuple(degraded),
+        text=sentence(fallen, survivors, interval, dying=dying, degraded=degraded),
+    )
 
 
 def sentence(

@@ -17,6 +17,7 @@ from keeld.watch.cooling import cooling_states
 from keeld.watch.derived import Publisher
 from keeld.watch.duties import DUTIES
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.failover import Failover
 from keeld.watch.feeds import FeedWatch
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState, judge_density, note_facts
@@ -41,7 +42,10 @@ class SiteState:
         self.feeds = FeedWatch(topology)
         self.silence = Silence(topology, self.racks, now.mono_ns)
         self.publisher = Publisher(topology.site)
-        ground = Ground(topology, rules, self.racks, self.nodes, self.cooling, self.feeds, self.silence)
+        self.failover = Failover(topology, self.racks, self.nodes, self.feeds)
+        ground = Ground(
+            topology, rules, self.racks, self.nodes, self.cooling, self.feeds, self.silence, failover=self.failover
+        )
         self.duties = tuple(duty(ground) for duty in DUTIES)
         self._timers = tuple(duty for duty in self.duties if type(duty).due_ns is not Duty.due_ns)
         self._speakers = tuple(duty for duty in self.duties if type(duty).readings is not Duty.readings)

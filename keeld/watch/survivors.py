@@ -1,123 +1,217 @@
-"""What the power nodes that take over a load would carry, against each of their limits."""
+"""What the power nodes that take over a load would carry, against each of their limits.
+
+A `Stress` is one node after one failure. It is kept up from slot to slot, and worked out again only when the node's own
+load or one of the flows into it has changed.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from keeld.budgets.aftermath import Survival, Survivor
 from keeld.budgets.electrical import LOWEST_POWER_FACTOR
 from keeld.budgets.failover import add
 from keeld.budgets.interval import NAMES_SHOWN, cap, cross, published
 from keeld.budgets.limits import breaker_base, watts_of
-from keeld.budgets.source import HELD, QUALITIES, Value
-from keeld.model import Interval, PowerNode
-from keeld.watch.nodes import NodeState
-from keeld.watch.racks import RackState
-from keeld.watch.rulebook import Windows
+from keeld.budgets.source import HELD, Value
+from keeld.model import PowerNode
+from keeld.watch.flows import Carried, Flow, most_line_amperes, stretched
 
-_SQRT3 = math.sqrt(3.0)
 _NOISE = 1e-9
 """Rounding of sums is no breach."""
 ORDER = (Survival.WILL_TRIP, Survival.CANT_TELL, Survival.SURVIVABLE, Survival.OK)
 
 
-@dataclass(slots=True)
-class Gain:
-    """What one power node takes over: in W, and in A on each line where that is known."""
+class Inflow(NamedTuple):
+    """A flow as it reaches a node further up: with the losses on the way; its lines end at a transformer."""
 
-    watts: list[Value] = field(default_factory=list)
-    lines: dict[str, list[Value | None]] = field(default_factory=dict)
-    whole: Value | None = None
-    """All that the node then carries, where the rack's own total tells it better than its feeds do."""
-    unknown: dict[str, None] = field(default_factory=dict)
-    """Sources that would tell better what it takes over, in order."""
+    flow: Flow
+    ratio: float
+    has_lines: bool
 
 
-def settled(windows: Windows | None, live: Value) -> Value:
-    """Give the 5-minute mean of what is measured now; of anything else what is known now, without a likeliest value."""
-    if live.rank > HELD:
-        return live._replace(best=None)
-    mean = None if windows is None else windows.mean()
-    return live if mean is None else Value(mean.seen_lo, mean.best, mean.hi, live.rank)
+class Load(NamedTuple):
+    """One limit of a node, and what it would carry; W, VA or A."""
+
+    constraint: str
+    unit: str
+    limit: float
+    derate: float
+    value: Value
+
+    @property
+    def survival(self) -> Survival:
+        """Class it."""
+        return survival(self.value.lo, self.value.hi, self.limit, self.derate)
 
 
-def of_interval(interval: Interval) -> Value:
-    """Turn a published quantity back into one that can be added."""
-    return Value(interval.lo, interval.best, interval.hi, QUALITIES.index(interval.quality))
+class Strain(NamedTuple):
+    """Highest loads of a stress as ratios of its limits: certain and possible; and of its derated limits."""
+
+    lo: float
+    hi: float
+    derated_lo: float
+    derated_hi: float
 
 
-class Carried:
-    """What nodes and feeds carry: 5-minute means, each worked out once; what they carry now where a feed is dead.
+NO_STRAIN = Strain(0.0, 0.0, 0.0, 0.0)
 
-    While a feed is dead a mean mixes what was before with what is after.
-    """
 
-    def __init__(self, *, is_live: bool) -> None:
-        self._is_live = is_live
-        self._known: dict[tuple[str, str, str], Value] = {}
+class Stress:
+    """One power node after one failure."""
 
-    def _settled(self, key: tuple[str, str, str], windows: Windows | None, live: Value) -> Value:
-        value = self._known.get(key)
-        if value is None:
-            value = self._known[key] = settled(None if self._is_live else windows, live)
-        return value
+    __slots__ = ("carried", "inflows", "is_alone", "number", "strain")
 
-    def feed(self, rack: RackState, letter: str) -> Value:
-        """Give what a feed carries, in W."""
-        key = ("feed", rack.plan.rack.id, letter)
-        return self._settled(key, rack.feeds[letter], of_interval(rack.draw.feeds[letter]))
+    def __init__(self, number: int, carried: Carried, inflows: tuple[Inflow, ...], *, is_alone: bool) -> None:
+        self.number = number
+        """Its place in the tables of its site."""
+        self.carried = carried
+        self.inflows = inflows
+        self.is_alone = is_alone
+        """Whether the node is one feed of one rack and nothing else."""
+        self.strain = NO_STRAIN
 
-    def node(self, state: NodeState) -> Value:
-        """Give what a node carries, in W."""
-        return self._settled(("node", state.plan.node.id, ""), state.power, of_interval(state.known_draw))
+    def refresh(self) -> None:
+        """Work it out again if what it hangs on has changed."""
+        if self.carried.has_changed or any(inflow.flow.has_changed for inflow in self.inflows):
+            self.strain = self._measured() or strain_of(self.loads())
 
-    def line(self, state: NodeState, phase: str) -> Value | None:
-        """Give what a node's line carries, in A; None where nothing tells it."""
-        live = state.lines.get(phase)
-        if live is None:
+    def _measured(self) -> Strain | None:
+        """Do as `strain_of(self.loads())` in the plain case, and there in half the time; None where it is not plain.
+
+        That is where the node and all that flows into it are measured: nearly always, and thousands of times a slot.
+        """
+        carried = self.carried
+        inflows = [inflow for inflow in self.inflows if inflow.flow.watts.hi > 0.0]
+        lo, _, hi, rank = carried.watts
+        for flow, ratio, _ in inflows:
+            gain = flow.watts
+            lo, hi, rank = lo + gain.lo * ratio, hi + gain.hi * ratio, max(rank, gain.rank)
+        if not inflows or rank > HELD:
             return None
-        return self._settled(("line", state.plan.node.id, phase), state.continuous.get(phase), live)
+        node, rating = carried.state.plan.node, carried.state.rating_amperes
+        low = high = derated_low = derated_high = 0.0
+        if rating:
+            line = self._hottest(inflows, most_line_amperes(node, hi))
+            if line is None:
+                return None
+            low, high = line[0] / rating, line[1] / rating
+            derated_low, derated_high = low / node.derate, high / node.derate
+        for limit, possible in ((node.limit_watts, hi), (node.limit_volt_amperes, hi / LOWEST_POWER_FACTOR)):
+            if limit:
+                low, high = max(low, lo / limit), max(high, possible / limit)
+                derated_low, derated_high = max(derated_low, low), max(derated_high, high)
+        return Strain(low, high, derated_low, derated_high)
+
+    def _hottest(self, inflows: list[Inflow], most_amperes: float) -> tuple[float, float] | None:
+        """Give the highest certain and the highest possible current of all lines; None where a line is not known."""
+        lows, highs = [], []
+        for place, before in enumerate(self.carried.lines):
+            if before is None:
+                return None
+            low, _, high, _ = before
+            for flow, _, has_lines in inflows:
+                gained = flow.lines[place] if has_lines else None
+                if gained is None:
+                    return None
+                low += gained[0]
+                high += gained[2]
+            lows.append(low)
+            highs.append(max(low, min(high, most_amperes)))
+        return max(lows), max(highs)
+
+    def loads(self) -> list[Load]:
+        """Give what each limit of the node would carry; none where nothing flows in."""
+        inflows = [inflow for inflow in self.inflows if inflow.flow.watts.hi > 0.0]
+        if not inflows:
+            return []
+        node = self.carried.state.plan.node
+        watts = add([self.carried.watts, *[stretched(flow.watts, ratio) for flow, ratio, _ in inflows]])
+        if self.is_alone and watts.rank > HELD:
+            whole = inflows[0].flow.whole()
+            watts = watts if whole is None else cross(watts, stretched(whole, inflows[0].ratio))
+        loads = self._breaker(inflows, watts)
+        if node.limit_watts:
+            loads.append(Load("power", "W", node.limit_watts, 1.0, watts))
+        if node.limit_volt_amperes:
+            loads.append(Load("apparent_power", "VA", node.limit_volt_amperes, 1.0, apparent(watts)))
+        return loads
+
+    def _breaker(self, inflows: list[Inflow], watts: Value) -> list[Load]:
+        state = self.carried.state
+        node, rating = state.plan.node, state.rating_amperes
+        if not rating:
+            return []
+        most = most_line_amperes(node, watts.hi)
+        loads = []
+        for place, phase in enumerate(state.plan.lines):
+            value = self._line(place, inflows)
+            if value is None:
+                return _balanced(node, rating, watts)
+            loads.append(Load(f"current/{phase}" if phase else "current", "A", rating, node.derate, cap(value, most)))
+        return loads
+
+    def _line(self, place: int, inflows: list[Inflow]) -> Value | None:
+        """Give what one line would carry; None where nothing tells what it carries or what flows into it."""
+        before = self.carried.lines[place]
+        if before is None:
+            return None
+        values = [before]
+        for flow, _, has_lines in inflows:
+            gained = flow.lines[place] if has_lines else None
+            if gained is None:
+                return None
+            values.append(gained)
+        return add(values)
 
 
-def judge_survivor(state: NodeState, gain: Gain, carried: Carried) -> Iterator[Survivor]:
-    """Judge every limit of a node that takes a load over."""
-    node = state.plan.node
-    watts = add([carried.node(state), *gain.watts])
-    if gain.whole is not None and watts.rank > HELD:
-        watts = cross(watts, gain.whole)
-    if state.rating_amperes is not None:
-        yield from _breaker(state, gain, watts, carried)
-    if node.limit_watts is not None:
-        yield _judged(state, gain, "power", "W", node.limit_watts, "limit", watts, derate=1.0)
-    if node.limit_volt_amperes is not None:
-        yield _judged(
-            state, gain, "apparent_power", "VA", node.limit_volt_amperes, "rating", apparent(watts), derate=1.0
+def strain_of(loads: Iterable[Load]) -> Strain:
+    """Give the highest ratios of some loads to their limits."""
+    lo = hi = derated_lo = derated_hi = 0.0
+    for _, _, limit, derate, value in loads:
+        low, high = value.lo / limit, value.hi / limit
+        lo, hi = max(lo, low), max(hi, high)
+        derated_lo, derated_hi = max(derated_lo, low / derate), max(derated_hi, high / derate)
+    return Strain(lo, hi, derated_lo, derated_hi)
+
+
+def _balanced(node: PowerNode, rating_amperes: float, watts: Value) -> list[Load]:
+    """Judge a breaker whose lines are not known by what it lets through in all."""
+    limit = watts_of(node, rating_amperes)
+    return [Load("apparent_power", "VA", limit, node.derate, apparent(watts))] if limit else []
+
+
+def survivors_of(stress: Stress, unknown: Iterable[str]) -> Iterator[Survivor]:
+    """Put a stress into the values that leave keeld; `unknown` names sources that would tell it better."""
+    state = stress.carried.state
+    node, live = state.plan.node, state.known_draw
+    for load in stress.loads():
+        value, word = load.value, load.survival
+        lost = dict.fromkeys((*live.lost, *unknown)) if value.rank > HELD else {}
+        yield Survivor(
+            node=node.id,
+            label=node.label or node.id,
+            constraint=load.constraint,
+            unit=load.unit,
+            limit=load.limit,
+            derate=load.derate,
+            base=base_of(node, load),
+            value=published(value, coverage=live.coverage, provenance="prediction", lost=lost),
+            survival=word,
+            why=_why(tuple(lost)) if word is Survival.CANT_TELL else "",
         )
 
 
-def _breaker(state: NodeState, gain: Gain, watts: Value, carried: Carried) -> Iterator[Survivor]:
-    node, rating = state.plan.node, state.rating_amperes or 0.0
-    most = most_line_amperes(node, watts.hi)
-    lines = {phase: _line(state, gain, phase, most, carried) for phase in state.plan.lines}
-    if all(line is not None for line in lines.values()):
-        for phase, line in lines.items():
-            name = f"current/{phase}" if phase else "current"
-            yield _judged(state, gain, name, "A", rating, breaker_base(node), line or watts)
-        return
-    limit = watts_of(node, rating)
-    if limit is not None:
-        base = f"{breaker_base(node)}, if its lines are balanced" if node.phases > 1 else breaker_base(node)
-        yield _judged(state, gain, "apparent_power", "VA", limit, base, apparent(watts))
-
-
-def _line(state: NodeState, gain: Gain, phase: str, most_amperes: float, carried: Carried) -> Value | None:
-    before = carried.line(state, phase)
-    gained = gain.lines.get(phase, [])
-    if before is None or None in gained:
-        return None
-    return cap(add([before, *(value for value in gained if value is not None)]), most_amperes)
+def base_of(node: PowerNode, load: Load) -> str:
+    """Say in words what a percentage of a limit is a percentage of."""
+    if load.unit == "A":
+        return breaker_base(node)
+    if load.constraint == "power":
+        return "limit"
+    if load.limit == node.limit_volt_amperes:
+        return "rating"
+    return f"{breaker_base(node)}, if its lines are balanced" if node.phases > 1 else breaker_base(node)
 
 
 def apparent(watts: Value) -> Value:
@@ -135,28 +229,6 @@ def survival(lo: float, hi: float, limit: float, derate: float) -> Survival:
     return Survival.OK if hi <= most * derate else Survival.SURVIVABLE
 
 
-def _judged(
-    state: NodeState, gain: Gain, constraint: str, unit: str, limit: float, base: str, value: Value,
-    *, derate: float | None = None,
-) -> Survivor:  # fmt: skip
-    node, live = state.plan.node, state.known_draw
-    allowed = node.derate if derate is None else derate
-    word = survival(value.lo, value.hi, limit, allowed)
-    lost = dict.fromkeys((*live.lost, *gain.unknown)) if value.rank > HELD else ()
-    return Survivor(
-        node=node.id,
-        label=node.label or node.id,
-        constraint=constraint,
-        unit=unit,
-        limit=limit,
-        derate=allowed,
-        base=base,
-        value=published(value, coverage=live.coverage, provenance="prediction", lost=lost),
-        survival=word,
-        why=_why(tuple(lost)) if word is Survival.CANT_TELL else "",
-    )
-
-
 def _why(unknown: tuple[str, ...]) -> str:
     return f"no data from {', '.join(unknown[:NAMES_SHOWN])}" if unknown else "only bounds are known"
 
@@ -165,10 +237,3 @@ def by_weight(survivor: Survivor) -> tuple[int, float, float]:
     """Order survivors worst first."""
     value = survivor.value
     return ORDER.index(survivor.survival), -value.lo / survivor.limit, -value.hi / survivor.limit
-
-
-def most_line_amperes(node: PowerNode, watts: float) -> float:
-    """Give what one line carries if a load hangs on that line alone, in A; without a voltage there is no such bound."""
-    if node.voltage_volts is None:
-        return math.inf
-    return watts / (node.voltage_volts / (_SQRT3 if node.phases > 1 else 1.0) * LOWEST_POWER_FACTOR)

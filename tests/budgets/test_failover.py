@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeld.budgets.failover import add, cords_of, shift, sort_machines, supplies_left
+from keeld.budgets.failover import add, cords_of, part, shift, sort_machines, supplies_left
 from keeld.budgets.source import GOOD, SECOND_NS, UNKNOWN, Look, Value
 from keeld.budgets.topology import build
 from keeld.metrics import POWER
@@ -48,7 +48,7 @@ def test_g07_one_feed_takes_the_others_load_but_for_what_has_one_cord(
 ):
     plan = plan_of(machine("one", feed="a"), machine("two", cords=cords(a=1, b=1)), reports={"one": 1000.0})
     draws = {"a": sure(4900.0), "b": sure(4200.0)}
-    moved = shift(plan, draws, frozenset(lost), Look(NOW))
+    moved = shift(part(plan, frozenset(lost)), draws, Look(NOW))
     after = draws[survivor].best + moved.gains[survivor].best
     assert after == pytest.approx(kilowatts * 1000)
     assert moved.dead.best == pytest.approx(dead_kilowatts * 1000)
@@ -66,39 +66,40 @@ def test_g08_six_supplies_of_which_four_are_needed(supplies, left, is_degraded):
 
 def test_three_feeds_share_by_the_supplies_that_are_left():
     plan = plan_of(machine(cords=cords(a=2, b=3, c=1)), feeds="abc")
-    moved = shift(plan, dict.fromkeys("abc", sure(4000.0)), frozenset("a"), Look(NOW))
+    moved = shift(part(plan, frozenset("a")), dict.fromkeys("abc", sure(4000.0)), Look(NOW))
     assert moved.gains == {"b": sure(3000.0), "c": sure(1000.0)}
-    everything = shift(plan, dict.fromkeys("abc", sure(4000.0)), frozenset("ab"), Look(NOW))
+    everything = shift(part(plan, frozenset("ab")), dict.fromkeys("abc", sure(4000.0)), Look(NOW))
     assert everything.gains == {"c": sure(8000.0)}
 
 
 def test_a_miner_dies_with_its_feed_and_one_of_an_unknown_feed_may():
     plan = plan_of(machine(kind="miner", feed="a"), redundancy="N")
-    moved = shift(plan, {"a": sure(3500.0), "b": sure(0.0)}, frozenset("a"), Look(NOW))
+    moved = shift(part(plan, frozenset("a")), {"a": sure(3500.0), "b": sure(0.0)}, Look(NOW))
     assert (moved.dead, moved.gains["b"]) == (sure(3500.0), sure(0.0))
     plan = plan_of(machine(kind="miner"), reports={"m": 3000.0})
-    moved = shift(plan, {"a": sure(3500.0), "b": sure(0.0)}, frozenset("a"), Look(NOW))
+    moved = shift(part(plan, frozenset("a")), {"a": sure(3500.0), "b": sure(0.0)}, Look(NOW))
     assert moved.dead == Value(0.0, None, 3000.0, GOOD)
     assert moved.gains["b"] == Value(500.0, None, 3500.0, GOOD)
 
 
 def test_without_redundancy_and_without_machines_nothing_likely_is_said():
-    moved = shift(plan_of(redundancy="N"), {"a": sure(3500.0), "b": sure(10.0)}, frozenset("a"), Look(NOW))
+    moved = shift(part(plan_of(redundancy="N"), frozenset("a")), {"a": sure(3500.0), "b": sure(10.0)}, Look(NOW))
     assert moved.dead == moved.gains["b"] == Value(0.0, None, 3500.0, GOOD)
-    declared = shift(plan_of(redundancy="2N"), {"a": sure(3500.0), "b": sure(10.0)}, frozenset("a"), Look(NOW))
+    declared = shift(part(plan_of(redundancy="2N"), frozenset("a")), {"a": sure(3500.0), "b": sure(10.0)}, Look(NOW))
     assert (declared.dead, declared.gains["b"]) == (sure(0.0), sure(3500.0))
 
 
 def test_the_last_feed_takes_everything_with_it():
     plan = plan_of(machine(cords=cords(a=1, b=1)))
-    moved = shift(plan, {"a": sure(10.0), "b": sure(4200.0)}, frozenset("b"), Look(NOW), frozenset("a"))
+    parting = part(plan, frozenset("b"), frozenset("a"))
+    moved = shift(parting, {"a": sure(10.0), "b": sure(4200.0)}, Look(NOW))
     assert (moved.dead, moved.gains) == (sure(4200.0), {})
-    assert [load.intake.device.id for load in moved.machines.dying] == ["m"]
+    assert [load.intake.device.id for load in parting.machines.dying] == ["m"]
 
 
 def test_a_feed_that_nothing_measures_gives_a_range_and_never_a_number():
     plan = plan_of(machine(cords=cords(a=1, b=1)))
-    moved = shift(plan, {"a": Value(0.0, None, 6000.0, UNKNOWN), "b": sure(4200.0)}, frozenset("a"), Look(NOW))
+    moved = shift(part(plan, frozenset("a")), {"a": Value(0.0, None, 6000.0, UNKNOWN), "b": sure(4200.0)}, Look(NOW))
     assert moved.gains["b"] == Value(0.0, None, 6000.0, UNKNOWN)
 
 
@@ -126,7 +127,7 @@ def test_nothing_is_lost_between_what_dies_and_what_moves(machines, carried, los
     reports = {f"m{at}": report for at, (*_, report) in enumerate(machines) if report is not None}
     plan = plan_of(*devices, feeds="abc", redundancy="N" if redundancy == "N" else "2N", reports=reports)
     draws = dict(zip("abc", carried, strict=True))
-    moved = shift(plan, draws, frozenset(lost), Look(NOW))
+    moved = shift(part(plan, frozenset(lost)), draws, Look(NOW))
     before = add(draws.values())
     after = add([moved.dead, *moved.gains.values(), *(draws[letter] for letter in moved.gains)])
     room = 1e-6 * (1.0 + before.hi)
@@ -143,9 +144,10 @@ def test_nothing_is_lost_between_what_dies_and_what_moves(machines, carried, los
 @given(spans, st.floats(0.0, 1e4))
 def test_more_load_on_a_dying_feed_never_means_less_on_the_survivor(carried, more):
     plan = plan_of(machine("one", feed="a"), machine("two", cords=cords(a=1, b=1)), reports={"one": 1000.0})
+    parting = part(plan, frozenset("a"))
     heavier = Value(carried.lo + more, carried.best + more, carried.hi + more, GOOD)
-    light = shift(plan, {"a": carried, "b": sure(1.0)}, frozenset("a"), Look(NOW)).gains["b"]
-    heavy = shift(plan, {"a": heavier, "b": sure(1.0)}, frozenset("a"), Look(NOW)).gains["b"]
+    light = shift(parting, {"a": carried, "b": sure(1.0)}, Look(NOW)).gains["b"]
+    heavy = shift(parting, {"a": heavier, "b": sure(1.0)}, Look(NOW)).gains["b"]
     assert heavy.hi >= light.hi - 1e-6
     assert heavy.lo >= light.lo - 1e-6
     assert heavy.best >= light.best - 1e-6
