@@ -58,7 +58,9 @@ class NextToBreak(Duty):
         """List the rule at every target that has a limit."""
         rules = self.ground.rules
         for target in {prospect.target: None for prospect in self.prospects}:
-            yield Subject(rules.rule(RULE), rules.levels(RULE, PLANT, target), target)
+            levels = rules.levels(RULE, PLANT, target)
+            if levels:
+                yield Subject(rules.rule(RULE), levels, target)
 
     def close(self, slot: Slot, board: Board) -> Iterator[int]:
         """Note every load, ask those whose turn it is, and run the rule."""
@@ -150,7 +152,7 @@ class NextToBreak(Duty):
         past = {prospect.identity: prospect for prospect in before.prospects}
         for prospect in self.prospects:
             other = past.get(prospect.identity)
-            if other is not None and (other.limit, other.members) == (prospect.limit, prospect.members):
+            if other is not None and (other.configured, other.members) == (prospect.configured, prospect.members):
                 prospect.minutes = other.minutes
                 if prospect.minutes.forecast is not None:
                     self._climbing[prospect.identity] = prospect
@@ -166,7 +168,7 @@ class NextToBreak(Duty):
             shown_ns = json.loads(memory.get(_SHOWN_NOTE, b"null"))
         except ValueError:
             return
-        if isinstance(shown_ns, int) and 0 < shown_ns <= now.wall_ns:
+        if type(shown_ns) is int and 0 < shown_ns <= now.wall_ns:
             self._shown_ns = shown_ns
 
 

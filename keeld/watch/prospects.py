@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from keeld.alerts.alarm import Target
 from keeld.budgets.forecast import HORIZON_MINUTES, Minutes
-from keeld.budgets.limits import breaker_base, kilo
-from keeld.budgets.source import HELD
+from keeld.budgets.limits import kilo
+from keeld.budgets.source import HELD, Value
 from keeld.model import Interval
 from keeld.views import Forecast
+from keeld.watch.cooling import CoolingState
 from keeld.watch.duty import Ground
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
@@ -28,6 +30,14 @@ _WORDS = {
 }
 
 
+class Measure(NamedTuple):
+    """A load beside its limit at one moment; the load is None where too little of it is measured."""
+
+    load: float | None
+    limit: float
+    base: str
+
+
 @dataclass(slots=True, eq=False)
 class Prospect:
     """One load on its way through time, against one limit."""
@@ -36,14 +46,19 @@ class Prospect:
     constraint: str
     unit: str
     limit: float
-    base: str
-    read: Callable[[], float | None]
-    """The load now, in the unit of the limit; None where too little of it is measured."""
+    """As it holds now; at first as the configuration says."""
+    read: Callable[[], Measure]
     members: frozenset[str]
     """What hangs on it: with another set it is another load."""
     minutes: Minutes = field(default_factory=Minutes)
     load: float | None = None
     """In the slot that closed last."""
+    base: str = ""
+    configured: float = field(init=False)
+    """The limit without what surroundings and sources make of it: with another one it is another load."""
+
+    def __post_init__(self) -> None:
+        self.configured = self.limit
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -59,7 +74,7 @@ class Prospect:
 
     def note(self, minute: int) -> None:
         """Keep the slot that has just closed."""
-        self.load = self.read()
+        self.load, self.limit, self.base = self.read()
         if self.load is not None:
             self.minutes.add(self.load / self.limit, minute)
 
@@ -100,45 +115,78 @@ class Prospect:
 
 
 def prospects(ground: Ground) -> Iterator[Prospect]:
-    """List every load with a limit: racks by budget, circuits by line, kW and kVA."""
+    """List every load with a limit: racks by budget, circuits by line, kW and kVA, zones and loops by capacity."""
     for rack in ground.racks.values():
         yield from _of_rack(rack)
     for node in ground.nodes.values():
         yield from _of_node(node, ground)
+    for zone in ground.cooling.values():
+        yield from _of_zone(zone)
 
 
 def _of_rack(state: RackState) -> Iterator[Prospect]:
     plan, budget = state.plan, state.plan.rack.budget
     members = frozenset(load.intake.device.id for load in plan.loads)
-    limits = (
-        ("power", budget.power_watts, lambda: _known(state.draw.total)),
-        ("air", budget.air_watts, lambda: _known(state.heat.air)),
-        ("liquid", budget.liquid_watts, lambda: _known(state.heat.liquid)),
-    )
-    for constraint, limit, read in limits:
-        if limit:
-            yield Prospect(state.target, constraint, "W", limit, "budget", read, members)
+    if power := budget.power_watts:
+        yield _budgeted(state, "power", power, members, lambda: state.draw.total)
+    if air := budget.air_watts:
+        yield _budgeted(state, "air", air, members, lambda: state.heat.air)
+    if liquid := budget.liquid_watts:
+        yield _budgeted(state, "liquid", liquid, members, lambda: state.heat.liquid)
+
+
+def _budgeted(
+    state: RackState, constraint: str, watts: float, members: frozenset[str], load: Callable[[], Interval]
+) -> Prospect:
+    return Prospect(state.target, constraint, "W", watts, lambda: Measure(_known(load()), watts, "budget"), members)
 
 
 def _of_node(state: NodeState, ground: Ground) -> Iterator[Prospect]:
     node, plan = state.plan.node, state.plan
     members = frozenset([*ground.topology.loaded_children(plan), *(f"{rack}/{feed}" for rack, feed in plan.feeds)])
-    if state.rating_amperes:
-        base = breaker_base(node)
-        yield Prospect(state.target, "current", "A", state.rating_amperes, base, lambda: _hottest(state), members)
-    if node.limit_watts:
-        yield Prospect(state.target, "power", "W", node.limit_watts, "limit", lambda: _known(state.draw), members)
+    if node.breaker_amperes:
+        yield Prospect(state.target, "current", "A", node.breaker_amperes, lambda: _lines(state), members)
+    if found := state.watts_limit:
+        yield Prospect(state.target, "power", "W", found.least_watts, lambda: _watts(state), members)
     if node.limit_volt_amperes:
         limit = node.limit_volt_amperes
-        yield Prospect(state.target, "apparent_power", "VA", limit, "rating", lambda: _known(state.draw), members)
+        yield Prospect(
+            state.target,
+            "apparent_power",
+            "VA",
+            limit,
+            lambda: Measure(_live(state.apparent), limit, "rating"),
+            members,
+        )
+
+
+def _of_zone(state: CoolingState) -> Iterator[Prospect]:
+    node, limit = state.node, state.planned_watts
+    if limit:
+        scope = frozenset({f"cooling_node:{node.id}"})
+        target = Target("cooling_node", node.id, node.label or node.id, scope, scope)
+        members = frozenset(rack.plan.rack.id for rack in state.racks)
+        yield Prospect(target, node.kind, "W", limit, lambda: Measure(_known(state.heat()), limit, "capacity"), members)
+
+
+def _watts(state: NodeState) -> Measure:
+    """Give a node's draw beside what the source that feeds it now can give."""
+    limit, load = state.watts_limit, _known(state.draw)
+    return Measure(None, 1.0, "") if limit is None else Measure(load, limit.least_watts, limit.base)
+
+
+def _lines(state: NodeState) -> Measure:
+    """Give the highest line current; none unless every line is live, as the hottest may be the missing one."""
+    lines = [_live(line) for line in state.lines.values()]
+    known = [line for line in lines if line is not None]
+    load = max(known) if known and len(known) == len(lines) else None
+    rating = state.rating_amperes
+    return Measure(None, 1.0, "") if not rating else Measure(load, rating, state.breaker_base)
+
+
+def _live(value: Value | None) -> float | None:
+    return value.best if value is not None and value.rank <= HELD else None
 
 
 def _known(draw: Interval | None) -> float | None:
     return None if draw is None or draw.coverage < _KNOWN_COVERAGE else draw.best
-
-
-def _hottest(state: NodeState) -> float | None:
-    """Give the highest line current; None unless every line is live, as the hottest may be the missing one."""
-    lines = list(state.lines.values())
-    known = [line.best for line in lines if line is not None and line.rank <= HELD and line.best is not None]
-    return max(known) if known and len(known) == len(lines) else None
