@@ -68,6 +68,12 @@ class Fanout:
         self.subscriptions.append(subscription)
         return subscription
 
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Take a subscriber away, with whatever waited for it."""
+        subscription.close()
+        if subscription in self.subscriptions:
+            self.subscriptions.remove(subscription)
+
     def publish(self, batch: Batch) -> None:
         """Offer a batch to every subscriber; never waits, never raises."""
         for subscription in self.subscriptions:

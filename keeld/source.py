@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from keeld import vitals
 from keeld.budgets.aftermath import FailoverCase
-from keeld.fanout import Fanout
+from keeld.fanout import Fanout, Subscription
 from keeld.health import Health
 from keeld.history import History, Point
 from keeld.judge import Judge, moment_now
 from keeld.live import Latest, Live
 from keeld.metrics import Metric
-from keeld.model import Transition
+from keeld.model import Batch, Transition
 from keeld.notify.outbox import Notifier
 from keeld.sender import Store
 from keeld.settings import Settings
@@ -134,6 +134,14 @@ class LiveSource:
     async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Point]:
         """Give the minutes of a series, oldest first; a minute without readings is missing."""
         return await self._parts.history.series(kind, name, metric.name, part, since_ns=since_ns)
+
+    def subscribe(self, name: str, limit: int, wanted: Callable[[Batch], bool]) -> Subscription:
+        """Begin to give every wanted batch as it comes."""
+        return self._parts.fanout.subscribe(name, limit, wanted)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End it."""
+        self._parts.fanout.unsubscribe(subscription)
 
     async def reload(self) -> None:
         """Read the configuration again; raise ConfigError and keep the old one when it cannot be used."""

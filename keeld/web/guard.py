@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 _REQUESTS_MOST = 64
 """Requests under way at once; more are asked to come back."""
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -54,7 +54,7 @@ async def headers(request: web.Request, handler: Handler) -> web.StreamResponse:
         response.headers["Allow"] = error.headers["Allow"]
     except web.HTTPException as error:
         response = refusal(error.status, f"{request.path}: {error.reason.lower()}")
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     return response
 

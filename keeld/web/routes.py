@@ -25,6 +25,7 @@ from keeld.web.exposition import CONTENT_TYPE, exposition
 from keeld.web.failover import failover_form
 from keeld.web.guard import answer, refusal
 from keeld.web.source import Source
+from keeld.web.stream import Streams
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {
@@ -52,6 +53,7 @@ class Routes:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._streams = Streams(source)
         self._site_body = b""
         self._site_packed = b""
         self._site_until_s = 0.0
@@ -70,6 +72,7 @@ class Routes:
             web.get("/api/v1/alerts", self._alerts),
             web.get("/api/v1/transitions", self._transitions),
             web.get("/api/v1/history", self._history),
+            *self._streams.readings(),
             *(web.get(path, _serve(_STATIC / name, kind)) for path, (name, kind) in _FILES.items()),
         ]
 

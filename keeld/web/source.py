@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
 from keeld.budgets.aftermath import FailoverCase
+from keeld.fanout import Subscription
 from keeld.health import Health
 from keeld.live import Latest
 from keeld.metrics import Metric
-from keeld.model import Transition
+from keeld.model import Batch, Transition
 from keeld.settings import Settings
 from keeld.views import SiteView
 
@@ -90,6 +91,12 @@ class Source(Protocol):
 
     async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Span]:
         """Give the minutes of a series, oldest first; a minute without readings is missing."""
+
+    def subscribe(self, name: str, limit: int, wanted: Callable[[Batch], bool]) -> Subscription:
+        """Begin to give every wanted batch as it comes."""
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End it."""
 
     async def reload(self) -> None:
         """Read the configuration again; raise ConfigError and keep the old one when it cannot be used."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import pytest
 
 from keeld.budgets.aftermath import FailoverCase, Survival, Survivor
 from keeld.errors import ConfigError, Outage, Problem
+from keeld.fanout import Fanout, Subscription
 from keeld.health import Health
 from keeld.live import Latest, Live
 from keeld.metrics import CURRENT, POWER, Metric
@@ -161,6 +162,7 @@ class FakeSource:
         self.health.points_stored["influx"] = 4567
         self.health.points_acknowledged = 4600
         self._live = Live(devices.values())
+        self.fanout = Fanout()
         self.latest = self._live.latest
         self.stuck: list[str] = []
         self.waiting: list[str] = []
@@ -221,6 +223,12 @@ class FakeSource:
     async def history(self, kind: str, name: str, metric: Metric, part: str, *, since_ns: int) -> Sequence[Minute]:
         self.asked.append((kind, name, metric, part, since_ns))
         return [Minute(1_795_402_380_000_000_000, 1.0, 2.0, 3.0)]
+
+    def subscribe(self, name: str, limit: int, wanted: Callable[[Batch], bool]) -> Subscription:
+        return self.fanout.subscribe(name, limit, wanted)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        self.fanout.unsubscribe(subscription)
 
     async def reload(self) -> None:
         self.reloads += 1
