@@ -154,7 +154,13 @@ ACCELERATORS_FOUND = _declare("accelerators_found", "accelerators that the drive
 # Derived by keeld
 COVERAGE = _declare("coverage_ratio", "share of a sum that is measured, weighted by nameplate")
 HEADROOM = _declare("headroom_watts", "limit less the highest possible draw")
-LOAD_RATIO = _declare("load_ratio", "draw over its limit, on the constraint that binds")
+LOAD_RATIO = _declare("load_ratio", "load over its limit, of a constraint or (without part) of the one that binds")
+LOAD_LO_RATIO = _declare("load_lo_ratio", "least load over its limit that the measurements allow")
+LOAD_HI_RATIO = _declare("load_hi_ratio", "most load over its limit that the measurements allow")
+BINDING = _enum(
+    "binding_constraint", "which limit is nearest", "power", "air", "liquid", "current", "L1", "L2", "L3", "N",
+    "apparent_power",
+)  # fmt: skip
 APPARENT_POWER_LO = _declare("apparent_power_lo_volt_amperes", "least apparent power that the measurements allow")
 APPARENT_POWER_HI = _declare("apparent_power_hi_volt_amperes", "most apparent power that the measurements allow")
 LOSS = _declare("loss_watts", "what a metered source takes beyond what its metered circuits carry")
@@ -167,6 +173,20 @@ USABLE_HEADROOM = _declare("usable_headroom_watts", "load that may be added: the
 BREACH_LOWER = _declare("breach_lower_seconds", "time until the first limit is reached, at the steepest likely slope")
 BREACH = _declare("breach_seconds", "time until the first limit is reached, at the likeliest slope")
 BREACH_UPPER = _declare("breach_upper_seconds", "time until the first limit is reached, at the gentlest likely slope")
+DEMAND = _declare("demand_watts", "mean power over the contract's last whole interval")
+DEMAND_LO = _declare("demand_lo_watts", "least demand that the measurements allow")
+DEMAND_HI = _declare("demand_hi_watts", "most demand that the measurements allow")
+DEMAND_PROJECTED = _declare("demand_projected_watts", "demand that the running interval comes to at the present load")
+DEMAND_ALLOWED = _declare("demand_allowed_watts", "mean power that the rest of the running interval may have")
+DEMAND_SHED = _declare("demand_shed_watts", "load to shed for the rest of the running interval to keep its limit")
+DEMAND_PEAK = _declare("demand_peak_watts", "highest demand of this month so far")
+PUE = _declare("pue_ratio", "energy of the site over that of its machines, over whole hours")
+PUE_POWER = _declare("pue_power_ratio", "power of the site over that of its machines now, which is no PUE")
+CURTAIL_LIMIT = _declare("curtail_limit_watts", "most power that the orders which stand allow")
+BREAKER_HEAT = _declare(
+    "breaker_heat_ratio", "estimated heat of a breaker over that at which it may trip; no trip curve"
+)
+BREAKER_TRIP = _declare("breaker_trip_estimate_seconds", "estimated time until a breaker may trip; no trip curve")
 AIR_HEAT_LO = _declare("air_heat_lo_watts", "least heat the air must carry away")
 AIR_HEAT_HI = _declare("air_heat_hi_watts", "most heat the air must carry away")
 LIQUID_HEAT_LO = _declare("liquid_heat_lo_watts", "least heat the liquid must carry away")

@@ -102,6 +102,8 @@ class Gatherer:
         for metric, value, part in batch.readings:
             if metric not in wanted or not (is_own or part in METER_PARTS):
                 continue
+            if part and metric is LOAD_RATIO:
+                continue  # of the constraints people look back at the one that bound
             if metric.kind is not Kind.GAUGE or not math.isfinite(value):
                 continue
             key = ((device.kind, device.id, metric.name, part), minute)

@@ -14,7 +14,6 @@ from keeld.metrics import (
     HEADROOM,
     LIQUID_HEAT_HI,
     LIQUID_HEAT_LO,
-    LOAD_RATIO,
     POWER,
     POWER_ESTIMATE,
     POWER_HI,
@@ -22,6 +21,7 @@ from keeld.metrics import (
 )
 from keeld.model import OWN_DRIVER, Batch, Device, Interval, Moment, Quality, Reading, Site
 from keeld.watch.cooling import CoolingState
+from keeld.watch.loads import cooling_loads, load_readings, node_loads, rack_loads
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
 
@@ -43,8 +43,7 @@ def rack_readings(state: RackState) -> tuple[Reading, ...]:
     readings = draw_readings(draw)
     if budget.power_watts:
         readings.append(Reading(HEADROOM, budget.power_watts - draw.hi))
-        if draw.best is not None:
-            readings.append(Reading(LOAD_RATIO, draw.best / budget.power_watts))
+    readings += load_readings(rack_loads(state))
     air, liquid = state.heat.air, state.heat.liquid
     readings += [Reading(AIR_HEAT_LO, air.lo), Reading(AIR_HEAT_HI, air.hi)]
     if liquid.hi > 0.0:
@@ -96,9 +95,7 @@ class Publisher:
             readings += [Reading(CURRENT_LO, value.lo, phase), Reading(CURRENT_HI, value.hi, phase)]
             if value.rank <= HELD and value.best is not None:
                 readings.append(Reading(CURRENT, value.best, phase))
-        best = [value.best for value in state.lines.values() if value is not None and value.best is not None]
-        if best and state.rating_amperes:
-            readings.append(Reading(LOAD_RATIO, max(best) / state.rating_amperes))
+        readings += load_readings(node_loads(state))
         limit = state.plan.node.limit_watts
         if limit is not None:
             readings.append(Reading(HEADROOM, limit - state.known_draw.hi))
@@ -112,8 +109,7 @@ class Publisher:
         limit = state.limit_watts
         if limit is not None:
             readings.append(Reading(HEADROOM, limit - heat.hi))
-        if limit and heat.best is not None:
-            readings.append(Reading(LOAD_RATIO, heat.best / limit))
+        readings += load_readings(cooling_loads(state, heat))
         return self.batch("cooling_node", state.node.id, tuple(readings), now)
 
     def site(self, racks: list[RackState], now: Moment) -> Batch:
