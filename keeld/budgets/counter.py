@@ -57,12 +57,11 @@ class Counter:
 
     __slots__ = ("_ceiling_watts", "_grains", "_moves", "_times", "_values")
 
-    def __init__(self, ceiling_watts: float) -> None:
+    def __init__(self, ceiling_watts: float, *, learnt: tuple[int, int] = (0, 0)) -> None:
         self._ceiling_watts = ceiling_watts
         self._times = array("q")
         self._values = array("d")
-        self._moves = 0
-        self._grains = 0
+        self._moves, self._grains = learnt
 
     def add(self, watt_hours: float, mono_ns: int) -> bool:
         """Take a reading; False where it begins a new run because the one before does not lead to it."""
@@ -106,7 +105,14 @@ class Counter:
         if self._moves < _LEAST_MOVES:
             return None
         step = self._grains * _GRAIN_WATT_HOURS
-        return step if step >= _LEAST_STEP_WATT_HOURS else max(step, self._values[-1] * _FLOAT_STEP)
+        if step >= _LEAST_STEP_WATT_HOURS or not self._values:
+            return step
+        return max(step, self._values[-1] * _FLOAT_STEP)
+
+    @property
+    def learnt(self) -> tuple[int, int]:
+        """What was learnt of its step: how often it moved, and what all moves are a multiple of."""
+        return self._moves, self._grains
 
     @property
     def newest_ns(self) -> int | None:
