@@ -1,6 +1,6 @@
 """What would happen if a feed or a power node died now: kept up for every feed of every rack and every node above one.
 
-Theory of operation. Loads move within their racks, feed by feed (`flows`); what a rack's survivors take over climbs the
+Theory of operation. Loads move within their racks, feed by feed (`moves`); what a rack's survivors take over climbs the
 tree to every node above them, except those that also feed what died: their load does not rise (`survivors`). All of it
 is laid out once for a configuration (`layout`). At the end of a slot each node and feed is looked at once, and only
 what hangs on one that has changed is worked out again. What people read is put together when somebody asks.
@@ -15,10 +15,11 @@ from keeld.budgets.source import Look
 from keeld.budgets.topology import Topology
 from keeld.watch.failover_words import tell
 from keeld.watch.feeds import FeedWatch
-from keeld.watch.flows import Carried
 from keeld.watch.layout import Case, Fallen, Layout, Lost, feeds_below
+from keeld.watch.moves import Carried, Move
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
+from keeld.watch.survivors import Stress
 
 FeedKey = tuple[str, str]
 """A rack and the letter of one of its feeds."""
@@ -31,46 +32,67 @@ class Failover:
         self, topology: Topology, racks: Mapping[str, RackState], nodes: Mapping[str, NodeState], feeds: FeedWatch
     ) -> None:
         self.cases: dict[tuple[str, str], Case] = {}
+        self.stresses: list[Stress] = []
+        self.layouts = 0
+        """How often it was laid out: whoever keeps something for each stress must follow."""
         self.look: Look | None = None
         """When it was last worked out."""
+        self._moves: list[Move] = []
+        self._busy: list[Move] = []
+        """Moves that load somebody; the others are worked out when somebody asks."""
+        self._below: dict[str, dict[str, frozenset[str]]] = {}
+        self._parents: list[str | None] = []
         self._topology = topology
         self._racks = racks
         self._feeds = feeds
         self._carried = {name: Carried(state) for name, state in nodes.items()}
-        self._layout = Layout(topology, racks, self._carried)
-        self.stresses = self._layout.stresses
-        self._below = feeds_below(topology)
         self._gone: frozenset[FeedKey] = frozenset()
         self._live_racks: frozenset[str] = frozenset()
         self._live_nodes: frozenset[str] = frozenset()
-        self._lay_out()
-        self._busy = list(
-            {id(move): move for case in self.cases.values() if case.stresses for move in case.moves}.values()
-        )
-        """Moves that load somebody; the others are worked out when somebody asks."""
+        self._switched = [plan for plan in topology.nodes.values() if plan.tellers]
+        """Nodes that may be fed from elsewhere at any time."""
+        for _ in self._lay_out():
+            pass
 
-    def _lay_out(self) -> None:
+    def _lay_out(self) -> Iterator[int]:
+        """Lay out every case as the tree is now; yields what each step cost."""
+        layout = Layout(self._topology, self._racks, self._carried)
+        below = feeds_below(self._topology)
+        cases: dict[tuple[str, str], Case] = {}
         for rack_id, rack in self._racks.items():
             for letter, feed in rack.plan.feeds.items():
                 if feed.node is not None:
                     fallen = Fallen("feed", f"{rack_id}/{letter}", f"feed {letter.upper()}")
                     above = self._topology.ancestors(feed.node.id)
-                    self.cases["feed", fallen.id] = self._layout.case(fallen, {rack_id: frozenset({letter})}, above)
+                    cases["feed", fallen.id] = layout.case(fallen, {rack_id: frozenset({letter})}, above)
+            yield 20
         for name in self._carried:
-            plan, lost = self._topology.nodes[name], self._below[name]
+            plan, lost = self._topology.nodes[name], below[name]
             if lost and (len(plan.feeds) != 1 or plan.children):  # what hangs on it alone has a case of its own
                 fallen = Fallen("power_node", name, plan.node.label or name)
-                self.cases["power_node", name] = self._layout.case(fallen, lost, self._topology.ancestors(name))
+                cases["power_node", name] = layout.case(fallen, lost, self._topology.ancestors(name))
+                yield 2 * len(lost)
+        self.cases, self.stresses = cases, layout.stresses
+        self.layouts += 1
+        self._below = below
+        self._moves = list(layout.moves.values())
+        self._busy = list({id(move): move for case in cases.values() if case.stresses for move in case.moves}.values())
+        self._parents = [plan.parent for plan in self._switched]
+        for move in self._moves:
+            if move.rack.plan.rack.id in self._live_racks:
+                move.replan(self.gone_of(move.rack.plan.rack.id))
 
     def refresh(self, look: Look) -> Iterator[int]:
         """Look at every node and feed once, and work out again what has changed; yields what each step cost."""
+        if self._parents != [plan.parent for plan in self._switched]:
+            yield from self._lay_out()
         self._follow_feeds()
         for name, carried in self._carried.items():
             carried.refresh(is_live=name in self._live_nodes)
-            yield 1
+            yield 2
         for move in self._busy:
             move.refresh(look, is_live=move.rack.plan.rack.id in self._live_racks)
-            yield 1
+            yield 2
         for stress in self.stresses:
             stress.refresh()
             yield 1
@@ -83,7 +105,8 @@ class Failover:
             return
         touched = {rack_id for rack_id, _ in gone ^ self._gone}
         self._gone = gone
-        for (rack_id, _), move in self._layout.moves.items():
+        for move in self._moves:
+            rack_id = move.rack.plan.rack.id
             if rack_id in touched:
                 move.replan(self.gone_of(rack_id))
         self._live_racks = frozenset(rack_id for rack_id, _ in gone)

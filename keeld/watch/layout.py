@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from keeld.budgets.topology import Topology
-from keeld.watch.flows import Carried, Move, is_alone, is_same_lines
+from keeld.watch.moves import Carried, Move, is_alone, is_same_lines
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
 from keeld.watch.survivors import Inflow, Stress

@@ -13,10 +13,10 @@ from keeld.budgets.aftermath import Survival, Survivor
 from keeld.budgets.electrical import LOWEST_POWER_FACTOR
 from keeld.budgets.failover import add
 from keeld.budgets.interval import NAMES_SHOWN, cap, cross, published
-from keeld.budgets.limits import breaker_base, watts_of
+from keeld.budgets.limits import watts_of
 from keeld.budgets.source import HELD, Value
-from keeld.model import PowerNode
-from keeld.watch.flows import Carried, Flow, most_line_amperes, stretched
+from keeld.watch.moves import Carried, Flow, most_line_amperes, stretched
+from keeld.watch.nodes import NodeState
 
 _NOISE = 1e-9
 """Rounding of sums is no breach."""
@@ -37,13 +37,17 @@ class Load(NamedTuple):
     constraint: str
     unit: str
     limit: float
+    surely: float
+    """The limit that is certainly exceeded when the value is above it: more where the source in use is not known."""
     derate: float
+    base: str
+    """What a percentage of the limit is a percentage of, in words."""
     value: Value
 
     @property
     def survival(self) -> Survival:
         """Class it."""
-        return survival(self.value.lo, self.value.hi, self.limit, self.derate)
+        return survival(self.value.lo * self.limit / self.surely, self.value.hi, self.limit, self.derate)
 
 
 class Strain(NamedTuple):
@@ -90,7 +94,7 @@ class Stress:
             lo, hi, rank = lo + gain.lo * ratio, hi + gain.hi * ratio, max(rank, gain.rank)
         if not inflows or rank > HELD:
             return None
-        node, rating = carried.state.plan.node, carried.state.rating_amperes
+        node, rating = carried.state.plan.node, carried.rating_amperes
         low = high = derated_low = derated_high = 0.0
         if rating:
             line = self._hottest(inflows, most_line_amperes(node, hi))
@@ -98,11 +102,13 @@ class Stress:
                 return None
             low, high = line[0] / rating, line[1] / rating
             derated_low, derated_high = low / node.derate, high / node.derate
-        for limit, possible in ((node.limit_watts, hi), (node.limit_volt_amperes, hi / LOWEST_POWER_FACTOR)):
-            if limit:
-                low, high = max(low, lo / limit), max(high, possible / limit)
-                derated_low, derated_high = max(derated_low, low), max(derated_high, high)
-        return Strain(low, high, derated_low, derated_high)
+        allowed = carried.allowed
+        if allowed is not None:
+            low, high = max(low, lo / allowed.most_watts), max(high, hi / allowed.least_watts)
+        if node.limit_volt_amperes:
+            low = max(low, lo / node.limit_volt_amperes)
+            high = max(high, hi / LOWEST_POWER_FACTOR / node.limit_volt_amperes)
+        return Strain(low, high, max(derated_low, low), max(derated_high, high))
 
     def _hottest(self, inflows: list[Inflow], most_amperes: float) -> tuple[float, float] | None:
         """Give the highest certain and the highest possible current of all lines; None where a line is not known."""
@@ -126,21 +132,22 @@ class Stress:
         inflows = [inflow for inflow in self.inflows if inflow.flow.watts.hi > 0.0]
         if not inflows:
             return []
-        node = self.carried.state.plan.node
+        state = self.carried.state
         watts = add([self.carried.watts, *[stretched(flow.watts, ratio) for flow, ratio, _ in inflows]])
         if self.is_alone and watts.rank > HELD:
             whole = inflows[0].flow.whole()
             watts = watts if whole is None else cross(watts, stretched(whole, inflows[0].ratio))
         loads = self._breaker(inflows, watts)
-        if node.limit_watts:
-            loads.append(Load("power", "W", node.limit_watts, 1.0, watts))
-        if node.limit_volt_amperes:
-            loads.append(Load("apparent_power", "VA", node.limit_volt_amperes, 1.0, apparent(watts)))
+        allowed, rating = self.carried.allowed, state.plan.node.limit_volt_amperes
+        if allowed is not None:
+            loads.append(Load("power", "W", allowed.least_watts, allowed.most_watts, 1.0, allowed.base, watts))
+        if rating:
+            loads.append(Load("apparent_power", "VA", rating, rating, 1.0, "rating", apparent(watts)))
         return loads
 
     def _breaker(self, inflows: list[Inflow], watts: Value) -> list[Load]:
         state = self.carried.state
-        node, rating = state.plan.node, state.rating_amperes
+        node, rating = state.plan.node, self.carried.rating_amperes
         if not rating:
             return []
         most = most_line_amperes(node, watts.hi)
@@ -148,8 +155,9 @@ class Stress:
         for place, phase in enumerate(state.plan.lines):
             value = self._line(place, inflows)
             if value is None:
-                return _balanced(node, rating, watts)
-            loads.append(Load(f"current/{phase}" if phase else "current", "A", rating, node.derate, cap(value, most)))
+                return _balanced(state, rating, watts)
+            name = f"current/{phase}" if phase else "current"
+            loads.append(Load(name, "A", rating, rating, node.derate, state.breaker_base, cap(value, most)))
         return loads
 
     def _line(self, place: int, inflows: list[Inflow]) -> Value | None:
@@ -169,17 +177,21 @@ class Stress:
 def strain_of(loads: Iterable[Load]) -> Strain:
     """Give the highest ratios of some loads to their limits."""
     lo = hi = derated_lo = derated_hi = 0.0
-    for _, _, limit, derate, value in loads:
-        low, high = value.lo / limit, value.hi / limit
+    for load in loads:
+        low, high = load.value.lo / load.surely, load.value.hi / load.limit
         lo, hi = max(lo, low), max(hi, high)
-        derated_lo, derated_hi = max(derated_lo, low / derate), max(derated_hi, high / derate)
+        derated_lo, derated_hi = max(derated_lo, low / load.derate), max(derated_hi, high / load.derate)
     return Strain(lo, hi, derated_lo, derated_hi)
 
 
-def _balanced(node: PowerNode, rating_amperes: float, watts: Value) -> list[Load]:
+def _balanced(state: NodeState, rating_amperes: float, watts: Value) -> list[Load]:
     """Judge a breaker whose lines are not known by what it lets through in all."""
+    node = state.plan.node
     limit = watts_of(node, rating_amperes)
-    return [Load("apparent_power", "VA", limit, node.derate, apparent(watts))] if limit else []
+    if not limit:
+        return []
+    base = f"{state.breaker_base}, if its lines are balanced" if node.phases > 1 else state.breaker_base
+    return [Load("apparent_power", "VA", limit, limit, node.derate, base, apparent(watts))]
 
 
 def survivors_of(stress: Stress, unknown: Iterable[str]) -> Iterator[Survivor]:
@@ -196,22 +208,11 @@ def survivors_of(stress: Stress, unknown: Iterable[str]) -> Iterator[Survivor]:
             unit=load.unit,
             limit=load.limit,
             derate=load.derate,
-            base=base_of(node, load),
+            base=load.base,
             value=published(value, coverage=live.coverage, provenance="prediction", lost=lost),
             survival=word,
             why=_why(tuple(lost)) if word is Survival.CANT_TELL else "",
         )
-
-
-def base_of(node: PowerNode, load: Load) -> str:
-    """Say in words what a percentage of a limit is a percentage of."""
-    if load.unit == "A":
-        return breaker_base(node)
-    if load.constraint == "power":
-        return "limit"
-    if load.limit == node.limit_volt_amperes:
-        return "rating"
-    return f"{breaker_base(node)}, if its lines are balanced" if node.phases > 1 else breaker_base(node)
 
 
 def apparent(watts: Value) -> Value:
