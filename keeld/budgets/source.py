@@ -5,12 +5,17 @@ did in the last five minutes. Past max(6 intervals, 60 s) it is estimated: anyth
 24-hour p99. After 15 minutes, or without any sample, it is unknown: anything from nothing to its ceiling. A failed poll
 adds no sample, so it ages the quantity and can never become a number. Ages are monotonic.
 
+A sample outside of what is physically possible is refused: it is counted and is no sample. A source in doubt keeps its
+`lo` and its place, but nothing under it is certain any more: its `hi` opens up to what a lost source could be, and its
+quality is at best held. Doubt therefore never hides an excess, and never makes anybody blind.
+
 Samples are also summed per 10-s slot, for the current slot and the one before it, so that a slot can be closed a
 moment after its end without mixing in what came later.
 """
 
 from __future__ import annotations
 
+import math
 from array import array
 from typing import NamedTuple
 
@@ -41,6 +46,14 @@ class Value(NamedTuple):
     rank: int
 
 
+class Refusal(NamedTuple):
+    """Samples that were refused: how many, and the last of them."""
+
+    count: int
+    value: float
+    mono_ns: int
+
+
 class Look(NamedTuple):
     """When to look at sources: at an instant, or over the slot that ended then."""
 
@@ -62,10 +75,14 @@ class Source:
         "_past_sum",
         "_slot",
         "_sum",
+        "doubt",
         "interval_ns",
+        "least",
         "mono_ns",
+        "most",
         "peaks",
         "recent",
+        "refusal",
         "value",
     )
 
@@ -75,6 +92,11 @@ class Source:
         self.interval_ns = 10 * SECOND_NS
         self.recent = Recent() if keep_recent else None
         self.peaks = Peaks() if keep_peaks else None
+        self.least, self.most = -math.inf, math.inf
+        """What is physically possible; samples outside are refused."""
+        self.refusal: Refusal | None = None
+        self.doubt: float | None = None
+        """While it is not believed: what it might be instead, at least as an upper end; None while it is believed."""
         self._slot = self._past_slot = _NEVER
         self._sum = self._past_sum = 0.0
         self._count = self._past_count = 0
@@ -84,7 +106,10 @@ class Source:
         self._estimate: float | None = None
 
     def add(self, value: float, mono_ns: int, *, slot: int, interval_ns: int) -> None:
-        """Take a sample. One that is older than the newest is ignored."""
+        """Take a sample. One that is older than the newest is ignored, one that cannot be is refused."""
+        if not self.least <= value <= self.most:
+            self.refusal = Refusal(1 if self.refusal is None else self.refusal.count + 1, value, mono_ns)
+            return
         if self.value is None:
             self._lows = array("d", [value] * _BUCKETS)
             self._highs = array("d", [value] * _BUCKETS)
@@ -123,13 +148,18 @@ class Source:
 
     def forget(self) -> None:
         """Drop every sample: what was measured was not the thing that it was taken for."""
-        self.value = None
+        self.value = self.doubt = None
         self._slot = self._past_slot = _NEVER
         self._estimate = None
         if self.recent is not None:
             self.recent = Recent()
         if self.peaks is not None:
             self.peaks = Peaks()
+
+    @property
+    def spread(self) -> float | None:
+        """Give how far it moved in the last five minutes; None before its first sample."""
+        return max(self._highs) - min(self._lows) if self._highs else None
 
     def rank_at(self, mono_ns: int) -> int:
         """Give the quality at that instant, as an index of QUALITIES."""
@@ -147,10 +177,10 @@ class Source:
         if look.slot is not None:
             if look.slot == self._slot:
                 mean = self._sum / self._count
-                return Value(mean, mean, mean, GOOD)
+                return self._believed(Value(mean, mean, mean, GOOD), ceiling)
             if look.slot == self._past_slot:
                 mean = self._past_sum / self._past_count
-                return Value(mean, mean, mean, GOOD)
+                return self._believed(Value(mean, mean, mean, GOOD), ceiling)
         return self.at(look.mono_ns, ceiling)
 
     def at(self, mono_ns: int, ceiling: float) -> Value:
@@ -160,12 +190,19 @@ class Source:
             return Value(0.0, None, ceiling, UNKNOWN)
         rank = self.rank_at(mono_ns)
         if rank == GOOD:
-            return Value(value, value, value, GOOD)
+            return self._believed(Value(value, value, value, GOOD), ceiling)
         if rank == HELD:
-            return Value(min(self._lows), value, max(self._highs), HELD)
+            return self._believed(Value(min(self._lows), value, max(self._highs), HELD), ceiling)
         if rank == ESTIMATED:
             return Value(0.0, min(value, ceiling), min(self._estimated_most(), ceiling), ESTIMATED)
         return Value(0.0, min(value, ceiling), ceiling, UNKNOWN)
+
+    def _believed(self, value: Value, ceiling: float) -> Value:
+        """Open the upper end of what is in doubt: power and current as if lost, all else to what it might be."""
+        if self.doubt is None:
+            return value
+        lost = value.hi if self.peaks is None else min(self._estimated_most(), ceiling)
+        return value._replace(hi=max(value.hi, self.doubt, lost), rank=max(value.rank, HELD))
 
     def _estimated_most(self) -> float:
         if self._estimate is None:
