@@ -82,6 +82,8 @@ class Device:
     feed: str | None = None
     cords: tuple[Cord, ...] = ()
     psus_needed: int | None = None
+    gpus: int | None = None
+    """How many accelerators it should have; None takes the most that it ever showed."""
     measures: tuple[tuple[str, str], ...] = ()
     """(part, power node): a branch meter that watches several circuits."""
     meter_class_ratio: float = 0.01
@@ -358,9 +360,27 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RuleSettings:
-    """What the operator changed of one rule; None keeps what ships."""
+class OwnRule:
+    """A rule of the operator's: a quantity of devices against one limit."""
 
+    metric: Metric
+    part: str
+    """Which parts of the device, as a pattern (`fan/*`)."""
+    limit: float
+    is_floor: bool
+    title: str
+    hysteresis: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSettings:
+    """What the operator changed of one rule, or a rule of his own; None keeps what ships."""
+
+    of: str = ""
+    """Name of the rule that ships and is meant; empty where it is that of the entry."""
+    select: tuple[tuple[str, str], ...] = ()
+    """Key to pattern of a selector: it holds for these targets only."""
+    own: OwnRule | None = None
     enabled: bool | None = None
     limit: float | None = None
     window_s: float | None = None

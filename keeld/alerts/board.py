@@ -8,7 +8,7 @@ untold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from keeld.alerts.alarm import Alarm, Evidence, Target
 from keeld.alerts.causes import Causes
@@ -43,6 +43,8 @@ class Board:
         self.quality = Quality()
         self.ledger = Ledger()
         self.tags_of: Callable[[Target], frozenset[str]] = lambda target: target.tags
+        self.rule_at: Callable[[Rule, Target], Rule] = lambda rule, _: rule
+        """Gives a rule as it was changed for a target."""
         self._causes = Causes()
         self._chatter = Chatter()
         self._unverifiable_ns = int(unverifiable_s * _SECOND_NS)
@@ -71,6 +73,8 @@ class Board:
         """Judge a rule at a target; True when the alarm moved."""
         name = (rule.name, target.kind, target.id)
         alarm = self.alarms.get(name)
+        if not levels:
+            return False
         if alarm is None:
             if not any(
                 span is not None and rule.is_exceeded(*span, level.limit)
@@ -80,7 +84,7 @@ class Board:
             machines = [Machine() for _ in levels]
             alarm = Alarm(self.key_of(rule, target), rule, levels, target, machines, known_ns=now.mono_ns)
             self._add(alarm)
-        alarm.rule, alarm.levels, alarm.target = rule, levels, target
+        alarm.rule, alarm.levels, alarm.target = self.rule_at(rule, target), levels, target
         alarm.seen_ns = now.wall_ns
         alarm.step(evidence, mono_ns=now.mono_ns, cap_s=cap_s)
         return self._settle(alarm, now)
@@ -232,6 +236,17 @@ class Board:
         """End an alarm of before the restart whose rule or target is no longer there."""
         self._moves.append(withdrawal(saved, now))
 
+    def notes(self) -> dict[str, bytes]:
+        """Give what must survive a restart beside the alarms: shelves, works, what was seen and counted."""
+        parts = (("holds", self.holds.dump()), ("quality", self.quality.dump()), ("ledger", self.ledger.dump()))
+        return {f"{part}/{name}": note for part, notes in parts for name, note in notes.items()}
+
+    def recall(self, notes: Mapping[str, bytes], now: Moment) -> None:
+        """Take the notes of before the restart."""
+        self.holds.load(_below("holds/", notes), now)
+        self.quality.load(_below("quality/", notes))
+        self.ledger.load(_below("ledger/", notes))
+
     def snapshot(self) -> tuple[RestoredAlarm, ...]:
         """Give what must survive a restart."""
         return tuple(save(alarm) for alarm in self.alarms.values())
@@ -247,6 +262,10 @@ class Board:
         is_key = saved.cause.startswith(f"{self.site}:")
         bring_back(alarm, saved, holder=saved.cause if is_key else "")
         self._add(alarm)
+
+
+def _below(head: str, notes: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name.removeprefix(head): note for name, note in notes.items() if name.startswith(head)}
 
 
 def _is_news(alarm: Alarm) -> bool:

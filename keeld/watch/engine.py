@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
+from keeld.alerts.acts import Act, Done
 from keeld.alerts.board import Board
+from keeld.alerts.holds import Holds
 from keeld.alerts.restored import RestoredAlarm
 from keeld.budgets.aftermath import FailoverCase
 from keeld.budgets.intake import METERING_KINDS
@@ -21,13 +24,15 @@ from keeld.budgets.topology import build
 from keeld.budgets.window import SLOT_S
 from keeld.model import OWN_DRIVER, Batch, Moment, RuleSettings, Site, Transition
 from keeld.views import SiteView
+from keeld.watch.acting import Floor, perform
 from keeld.watch.failover import Failover
 from keeld.watch.feeds import CHECK_NS
-from keeld.watch.rulebook import Rulebook
+from keeld.watch.reach import note_first_sight, rulebook, settle
 from keeld.watch.state import SiteState, findings
 from keeld.watch.subjects import Subject
 from keeld.watch.views import site_view
 
+_BOARD = "board/"
 SLOT_NS = int(SLOT_S * SECOND_NS)
 LATE_NS = 600 * SECOND_NS
 """Batches older than two windows are history: they judge nothing."""
@@ -37,6 +42,13 @@ MOST_MISSED = 1080
 """Slots of the longest window: more that were slept through change nothing."""
 SLICE = 600
 """Work done in one call of `tick`, in units of about 5 us: three milliseconds."""
+
+
+class Acted(NamedTuple):
+    """What an act came to: moves of alarms, and words for whoever acted."""
+
+    transitions: tuple[Transition, ...]
+    done: Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +71,14 @@ class Watch:
         restored: Sequence[RestoredAlarm] = (),
         unverifiable_s: float = 7200.0,
         unrecorded: Container[str] = (),
+        observe_s: float = 0.0,
     ) -> None:
-        """Begin to watch. Devices that are `unrecorded` are missed only once something was heard of them."""
-        self._board = Board(site.name, timezone=site.timezone, unverifiable_s=unverifiable_s)
+        """Begin to watch. Devices that are `unrecorded` are missed only once something was heard of them.
+
+        What is new is only observed for `observe_s`: judged and shown, not sent.
+        """
+        holds = Holds(timezone=site.timezone, observe_s=observe_s)
+        self._board = Board(site.name, timezone=site.timezone, unverifiable_s=unverifiable_s, holds=holds)
         self._started_ns = now.mono_ns
         self._slot = 0
         self._slot_end_ns = _next_boundary(now)
@@ -74,7 +91,8 @@ class Watch:
         topology = build(site)
         for name, intake in topology.intakes.items():
             intake.is_awaited &= name not in unrecorded
-        self._state = SiteState(topology, Rulebook(rules), now)
+        self._state = SiteState(topology, rulebook(rules, topology), now)
+        self._settle_board()
         self._restore(restored, now)
 
     def feed(self, batch: Batch, now: Moment) -> tuple[Transition, ...]:
@@ -154,6 +172,7 @@ class Watch:
         missed = min(MOST_MISSED, (now.mono_ns - self._slot_end_ns) // SLOT_NS)
         self._slot += 1
         self._slot_end_ns = _next_boundary(now)
+        note_first_sight(self._board, self._state.rules, self._state.racks, now)
         yield from self._state.close(look, self._board, now, missed=missed, batches=self._batches)
         self._board.review(now)
         self._has_published = True
@@ -221,13 +240,16 @@ class Watch:
         return findings(self._state)
 
     def memory(self) -> Mapping[str, bytes]:
-        """Give the notes that the duties want to find again after a restart, by `duty/key`."""
-        return {
+        """Give the notes that board and duties want to find again after a restart, by `duty/key`."""
+        notes = {f"{_BOARD}{key}": note for key, note in self._board.notes().items()}
+        return notes | {
             f"{duty.name}/{key}": note for duty in self._state.duties for key, note in duty.memory().items()
-        }  # fmt: skip
+        }
 
     def recall(self, memory: Mapping[str, bytes], now: Moment) -> None:
-        """Hand the notes of before the restart back to the duties; call it before the first batch."""
+        """Hand the notes of before the restart back to board and duties; call it before the first batch."""
+        notes = {key.removeprefix(_BOARD): note for key, note in memory.items() if key.startswith(_BOARD)}
+        self._board.recall(notes, now)
         for duty in self._state.duties:
             head = f"{duty.name}/"
             duty.recall({key.removeprefix(head): note for key, note in memory.items() if key.startswith(head)}, now)
@@ -235,6 +257,15 @@ class Watch:
     def snapshot(self) -> tuple[RestoredAlarm, ...]:
         """Give every alarm that is not OK, as it must survive a restart."""
         return self._board.snapshot()
+
+    def act(self, act: Act, now: Moment) -> Acted:
+        """Do what somebody asks for; raises RefusedError, and then nothing has changed."""
+        done = perform(act, Floor(self._board, self._state.subjects, now))
+        return Acted(self._take_moves(), done)
+
+    def _settle_board(self) -> None:
+        """Let the board know this configuration: what selectors mean in it, and what work takes out of service."""
+        settle(self._board, self._state.topology, self._state.rules)
 
     def _restore(self, restored: Sequence[RestoredAlarm], now: Moment) -> None:
         known = {subject.key: subject for subject in self._state.subjects()}
@@ -255,7 +286,9 @@ class Watch:
         before = self._state
         saved = {(alarm.rule, alarm.target_kind, alarm.target_id): alarm for alarm in self._board.snapshot()}
         self._closing = None
-        self._state = SiteState(build(site, before.topology.intakes), Rulebook(rules), now)
+        topology = build(site, before.topology.intakes)
+        self._state = SiteState(topology, rulebook(rules, topology), now)
+        self._settle_board()
         self._state.keep(before)
         known = {subject.key: subject for subject in self._state.subjects()}
         turned = {

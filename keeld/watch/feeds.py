@@ -241,7 +241,8 @@ class FeedWatch:
                 targets[target] = evidence
         moved = False
         for target, evidence in targets.items():
-            moved |= board.judge(rule, levels, target, evidence, now=now, cap_s=CHECK_CAP_S)
+            here = rules.levels(NAME, AI, target)
+            moved |= board.judge(rule, here, target, evidence, now=now, cap_s=CHECK_CAP_S)
         self.suspects = {key for key in self.suspects if self._is_open(self.states[key], board, rules)}
         return moved
 

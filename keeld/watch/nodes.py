@@ -61,13 +61,14 @@ class NodeState:
 
     def __init__(self, plan: NodePlan, topology: Topology, rules: Rulebook) -> None:
         self.plan = plan
+        self.target = _node_target(plan, topology)
         self.kind = kind_of(plan.node)
         self.ambient_celsius: float | None = None
         """As a live sensor tells it; None while none does."""
         self.rating_amperes = effective_amperes(plan.node)
         self.active_source: str | None = None
         """What a live device says it is fed from (utility, battery, ...); None while nothing tells."""
-        levels = rules.all_levels(CONTINUOUS, PLANT)
+        levels = rules.all_levels(CONTINUOUS, PLANT, self.target)
         has_breaker = self.rating_amperes is not None
         self.continuous = {phase: Windows(levels) for phase in plan.lines} if has_breaker else {}
         self.short = {phase: Windows((), default_s=_SHORT_S) for phase in plan.lines} if has_breaker else {}
@@ -80,7 +81,6 @@ class NodeState:
         self.apparent: Value | None = None
         self.is_over_derate = False
         self.set_name = _set_below(plan, topology)
-        self.target = _node_target(plan, topology)
         self.waits_ns: int | None = None
         """Monotonic time at which a delay of the overload rule runs out."""
 

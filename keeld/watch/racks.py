@@ -61,15 +61,15 @@ class RackState:
         self.coolers: list[Intake] = plan.coolers
         """What tells of the heat that liquid takes from this rack: its own coolers, or those of a loop of its own."""
         self.set_name = set_of(plan.rack)
-        self.power = Windows(rules.all_levels("rack_density_power", self.set_name))
-        self.air = Windows(rules.all_levels("rack_density_air", self.set_name))
-        self.liquid = Windows(rules.all_levels("rack_density_liquid", self.set_name))
+        self.target = rack_target(plan)
+        self.power = Windows(rules.all_levels("rack_density_power", self.set_name, self.target))
+        self.air = Windows(rules.all_levels("rack_density_air", self.set_name, self.target))
+        self.liquid = Windows(rules.all_levels("rack_density_liquid", self.set_name, self.target))
         self.feeds = {letter: Windows(()) for letter in plan.feeds}
         """5-minute means of what each feed carries."""
         self.facts: set[str] = set()
         self.is_inlet_hot = False
         """Whether the air that it breathes is 3 K over what its class recommends: noted where intakes are watched."""
-        self.target = rack_target(plan)
         self.bound_watts: float | None = None
         """Most that fresh meters further up leave for this rack; None where there is none."""
         self.last_watts: float | None = None
@@ -141,7 +141,7 @@ def judge_density(state: RackState, rules: Rulebook, board: Board, now: Moment) 
 def _judge(
     state: RackState, name: str, rules: Rulebook, board: Board, now: Moment, windows: Windows, limit_watts: float
 ) -> bool:
-    levels = rules.levels(name, state.set_name)
+    levels = rules.levels(name, state.set_name, state.target)
     mean = windows.mean()
     if not levels or mean is None:
         return False

@@ -127,7 +127,7 @@ class Silence:
                 yield 50
 
     def _judge_path(self, path: Path, target: Target, rules: Rulebook, board: Board, now: Moment) -> None:
-        rule, levels = rules.path_down, rules.levels_of(rules.path_down, PLANT)
+        rule, levels = rules.path_down, rules.levels_of(rules.path_down, PLANT, target)
         silent = self._is_silent(path, now)
         if not levels or (not silent and board.find(rule, target) is None):
             return
@@ -161,7 +161,7 @@ class Silence:
         return {name for name, holds in flags if holds}
 
     def _judge_rack(self, state: RackState, rules: Rulebook, board: Board, now: Moment) -> None:
-        rule, levels = rules.rule(BLIND), rules.levels(BLIND, AI)
+        rule, levels = rules.rule(BLIND), rules.levels(BLIND, AI, state.target)
         draw = state.draw.total
         if not levels:
             return
@@ -203,8 +203,8 @@ class Silence:
         normal = max(_DOWN_LEAST, _ABOVE_NORMAL * row.normal)
         row.learn(down)
         blind = self._blind_share(row.racks, now)
-        self._judge_share(rules.rule(BLIND), rules.levels(BLIND, MINING), row.target, blind, board, now)
-        rule, levels = rules.rule(STALE), rules.levels(STALE, MINING)
+        self._judge_share(rules.rule(BLIND), rules.levels(BLIND, MINING, row.target), row.target, blind, board, now)
+        rule, levels = rules.rule(STALE), rules.levels(STALE, MINING, row.target)
         is_over = down > normal and len(gone) >= _DOWN_LEAST_COUNT
         if not levels or (not is_over and board.find(rule, row.target) is None):
             return
@@ -241,7 +241,7 @@ class Silence:
 
     def _judge_site(self, rules: Rulebook, board: Board, now: Moment) -> None:
         if self._mines:
-            levels = rules.levels_of(rules.site_blind, MINING)
+            levels = rules.levels_of(rules.site_blind, MINING, self.site_target)
             share = self._blind_share(self._mines, now)
             self._judge_share(rules.site_blind, levels, self.site_target, share, board, now)
 

@@ -56,9 +56,9 @@ def _racks(rules: Rulebook, racks: dict[str, RackState]) -> Iterator[Subject]:
             ("rack_density_liquid", budget.liquid_watts),
         ):
             if limit:
-                yield Subject(rules.rule(name), rules.levels(name, state.set_name), state.target)
+                yield Subject(rules.rule(name), rules.levels(name, state.set_name, state.target), state.target)
         if state.set_name == AI:
-            yield Subject(rules.rule(BLIND), rules.levels(BLIND, AI), blind_target(state))
+            yield Subject(rules.rule(BLIND), rules.levels(BLIND, AI, state.target), blind_target(state))
 
 
 def _power(rules: Rulebook, nodes: dict[str, NodeState], feeds: FeedWatch) -> Iterator[Subject]:
@@ -66,7 +66,7 @@ def _power(rules: Rulebook, nodes: dict[str, NodeState], feeds: FeedWatch) -> It
     for state in nodes.values():
         if state.rating_amperes is not None:
             for name in (OVERLOAD, CONTINUOUS):
-                yield Subject(rules.rule(name), rules.levels(name, PLANT), state.target)
+                yield Subject(rules.rule(name), rules.levels(name, PLANT, state.target), state.target)
         yield Subject(dead, rules.levels(FEED_DEAD, AI), feeds.node_target(state.plan.node.id))
     for feed in feeds.states.values():
         yield Subject(dead, rules.levels(FEED_DEAD, AI), feed.target)
@@ -75,10 +75,11 @@ def _power(rules: Rulebook, nodes: dict[str, NodeState], feeds: FeedWatch) -> It
 def _silence(rules: Rulebook, topology: Topology, silence: Silence) -> Iterator[Subject]:
     for row in silence.rows.values():
         for name in (BLIND, STALE):
-            yield Subject(rules.rule(name), rules.levels(name, MINING), row.target)
+            yield Subject(rules.rule(name), rules.levels(name, MINING, row.target), row.target)
     for _, target in silence.paths:
-        yield Subject(rules.path_down, rules.levels_of(rules.path_down, PLANT), target)
-    yield Subject(rules.site_blind, rules.levels_of(rules.site_blind, MINING), silence.site_target)
+        yield Subject(rules.path_down, rules.levels_of(rules.path_down, PLANT, target), target)
+    yield Subject(rules.site_blind, rules.levels_of(rules.site_blind, MINING, silence.site_target), silence.site_target)
     for intake in topology.intakes.values():
         if intake.device.kind != "miner":
-            yield Subject(rules.rule(STALE), rules.levels(STALE, PLANT), device_target(intake))
+            target = device_target(intake)
+            yield Subject(rules.rule(STALE), rules.levels(STALE, PLANT, target), target)
