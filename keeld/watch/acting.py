@@ -1,4 +1,4 @@
-"""Do what people ask for: acknowledge, shelve, announce work, close, go live. Who asks for what cannot be is told why."""
+"""Do what people ask for: acknowledge, shelve, announce work, close, go live; or say why it cannot be."""
 
 from __future__ import annotations
 
@@ -109,9 +109,7 @@ def _(act: Shelve, floor: Floor) -> Done:
     _need_reason(act.reason)
     now_ns, holds = floor.now.wall_ns, floor.board.holds
     if not now_ns < act.until_ns <= now_ns + SHELF_MOST_NS:
-        raise RefusedError(
-            "a shelf lasts at most 24 h from now", "write --for 24h or less; announced work lasts longer"
-        )
+        raise RefusedError("a shelf lasts at most 24 h from now", "write 24h or less, or announce work")
     if len(holds.shelves) >= _HOLDS_MOST:
         raise RefusedError(f"{_HOLDS_MOST} shelves stand already", "end some of them")
     if bool(act.alert) == (act.selector is not None):
