@@ -147,6 +147,8 @@ class Suspect:
     """A sentence for people."""
     since_ns: int
     """Wall time."""
+    is_active: bool = True
+    """False for what is believed again, and was not within the last half hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

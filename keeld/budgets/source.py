@@ -49,7 +49,7 @@ class Value(NamedTuple):
 class Refusal(NamedTuple):
     """Samples that were refused: how many, and the last of them."""
 
-    count: int
+    samples: int
     value: float
     mono_ns: int
 
@@ -108,7 +108,7 @@ class Source:
     def add(self, value: float, mono_ns: int, *, slot: int, interval_ns: int) -> None:
         """Take a sample. One that is older than the newest is ignored, one that cannot be is refused."""
         if not self.least <= value <= self.most:
-            self.refusal = Refusal(1 if self.refusal is None else self.refusal.count + 1, value, mono_ns)
+            self.refusal = Refusal(1 if self.refusal is None else self.refusal.samples + 1, value, mono_ns)
             return
         if self.value is None:
             self._lows = array("d", [value] * _BUCKETS)

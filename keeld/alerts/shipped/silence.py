@@ -1,4 +1,4 @@
-"""Rules about what keeld cannot see."""
+"""Rules about what keeld cannot see, or does not believe."""
 
 from __future__ import annotations
 
@@ -87,4 +87,25 @@ PATH_DOWN = replace(
 )
 """Rule 32 for what several devices are reached through: one cause, one page."""
 
-RULES: tuple[Rule, ...] = (BLIND, SOURCE_STALE)
+SENSOR_SUSPECT = Rule(
+    number=33,
+    name="sensor_suspect",
+    title="shows what cannot be believed",
+    levels={PLANT: (level(Severity.INFO, 0.5, QUARTER_HOUR_S),)},
+    off_s=30 * MINUTE_S,
+    base=0.5,
+    grouped=True,
+    advice="Check its wiring, its scale and its firmware; until then its limits are judged on wider bounds.",
+)
+
+METER_MISMATCH = Rule(
+    number=34,
+    name="meter_mismatch",
+    title="and its machines disagree",
+    levels={AI: (level(Severity.INFO, 1.0, QUARTER_HOUR_S),)},
+    off_s=30 * MINUTE_S,
+    advice="Look for machines that are not in the configuration, or on another rack's feed, and for a wrong scale.",
+)
+"""In tolerances: the meter's error, the machines' and the losses' spread together."""
+
+RULES: tuple[Rule, ...] = (BLIND, SOURCE_STALE, SENSOR_SUSPECT, METER_MISMATCH)
