@@ -32,6 +32,7 @@ from keeld.errors import Outage, PollError
 from keeld.health import Health
 from keeld.links import Link
 from keeld.model import Batch, Device, Group
+from keeld.text import clean
 
 log = structlog.get_logger()
 
@@ -255,6 +256,8 @@ class LinkPoller:
             post.mismatch = error.detail or "another device answers at this address"
         if group is Group.ONCE:
             post.due_ns[group] = time.monotonic_ns() + int(post.device.slow_interval_s * _S_NS)
+            if error.outage is Outage.IDENTITY and post.device.kind in _KEPT_ON_MISMATCH:
+                self._publish_mismatch(post)
         if group is not Group.FAST:
             self._health.outages[error.outage] += 1
             return
@@ -289,6 +292,22 @@ class LinkPoller:
                 group=group,
                 interval_s=post.device.interval_of(group),
                 detail=post.detail,
+            )
+        )
+
+    def _publish_mismatch(self, post: Post) -> None:
+        """Say that a device which is read on is not the one that was expected."""
+        wall_ns = time.time_ns()
+        interval_s = post.device.interval_of(Group.ONCE)
+        said = (("mismatch", clean(post.mismatch or "", 120)),)
+        self._publish(
+            Batch(
+                post.device,
+                wall_ns - wall_ns % _MS_NS,
+                time.monotonic_ns(),
+                group=Group.ONCE,
+                interval_s=interval_s,
+                info=said,
             )
         )
 

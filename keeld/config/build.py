@@ -101,6 +101,7 @@ def _device(
         feed=device.feed or _only_feed(device, rack),
         cords=tuple(Cord(feed, cord.psus) for feed, cord in device.cords.items()),
         psus_needed=device.psus_needed,
+        gpus=device.gpus,
         measures=tuple(device.measures.items()),
         meter_class_ratio=device.meter_class,
         nameplate_watts=device.nameplate_w,

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from keeld.watch.contacts import Contacts
 from keeld.watch.demand import SupplyContract
 from keeld.watch.duty import Duty
 from keeld.watch.effectiveness import EnergySpent
 from keeld.watch.forecast import NextToBreak
+from keeld.watch.gpus import Accelerators
+from keeld.watch.identities import Identities
 from keeld.watch.redundancy import Redundancy
+from keeld.watch.vacancies import Vacancies
 
-DUTIES: tuple[type[Duty], ...] = (Redundancy, NextToBreak, SupplyContract, EnergySpent)
+DUTIES: tuple[type[Duty], ...] = (
+    Redundancy,
+    NextToBreak,
+    SupplyContract,
+    EnergySpent,
+    Contacts,
+    Accelerators,
+    Identities,
+    Vacancies,
+)

@@ -6,9 +6,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from keeld.alerts.rules import Rule
-from keeld.alerts.shipped import accelerators, cooling, miners, own, plant, power, racks, redundancy, silence
+from keeld.alerts.shipped import (
+    accelerators,
+    contacts,
+    cooling,
+    inventory,
+    miners,
+    own,
+    plant,
+    power,
+    racks,
+    redundancy,
+    silence,
+    supply,
+)
 
-_FIELDS = (power, redundancy, cooling, racks, plant, miners, accelerators, silence, own)
+_FIELDS = (power, supply, redundancy, cooling, racks, plant, miners, accelerators, silence, contacts, inventory, own)
 
 SHIPPED: Mapping[str, Rule] = MappingProxyType({rule.name: rule for field in _FIELDS for rule in field.RULES})
 """By name."""

@@ -1,0 +1,348 @@
+"""Accelerators: missing ones and the driver's errors (rule 43), and those that are held back (rule 44).
+
+How many GPUs a node has is what the configuration says (`gpus`), else the most that were ever usable at once; that is
+remembered over restarts. An error is an alarm of its own for each node and number, so that another number is another
+page and the same number again is none; it stands for an hour after the last one, and while a GPU of the node is away.
+A slowdown is seen in the counters, which miss nothing between two polls: the brake when it moves at all, heat from a
+tenth of the time on. What caused it is looked for among the alarms of its rack's supply and cooling, and remembered,
+because a brake may outlive its cause.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
+
+from keeld.alerts.alarm import Alarm, Evidence, Target
+from keeld.alerts.board import Board
+from keeld.alerts.machine import Span
+from keeld.alerts.rules import AI, Level
+from keeld.alerts.shipped.accelerators import GPU_BRAKED, GPU_MISSING, GRAVE_XID, HARD_BRAKE, WARNED_XID
+from keeld.alerts.shipped.accelerators import XID as XID_RULE
+from keeld.budgets.intake import Intake
+from keeld.budgets.source import GOOD_INTERVALS, SECOND_NS
+from keeld.errors import Outage
+from keeld.metrics import ACCELERATORS_FOUND, RECOVERY_ACTION, THROTTLE_BRAKE, THROTTLE_THERMAL, UP, XID, Metric
+from keeld.model import AlertState, Batch, Moment
+from keeld.watch import xids
+from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.racks import SLOT_CAP_S
+from keeld.watch.rulebook import set_of
+from keeld.watch.silence import names
+from keeld.watch.subjects import Subject
+
+_TRUE, _FALSE = Span(1.0, 1.0), Span(0.0, 0.0)
+_WANTED: frozenset[Metric] = frozenset({UP, XID, ACCELERATORS_FOUND, RECOVERY_ACTION, THROTTLE_BRAKE, THROTTLE_THERMAL})
+_HOT_SHARE = 0.1
+"""Share of the time slowed by heat from which it counts; less is how a busy GPU keeps its temperature."""
+_STILL_NS = 60 * SECOND_NS
+"""A counter that has not moved for this long stands still."""
+_SEVERAL = 2
+_MOST_GPUS = 64
+_OTHER = "other"
+_ROOTS = frozenset(
+    {
+        *("feed_dead", "breaker_tripped", "source_changed", "voltage_band", "psu_survivability"),
+        *("inlet_high", "inlet_rate", "zone_cooling_n1", "rack_density_air", "rack_density_liquid", "flow_low"),
+        *("cdu_pump_lost", "tcs_supply_dev", "loop_pressure", "cooling_unit_fault", "leak", "rack_density_power"),
+    }
+)
+"""Rules whose alarms explain why a GPU is held back, when they are about its rack or what supplies and cools it."""
+
+
+class Node:
+    """One device with accelerators."""
+
+    __slots__ = (
+        "asked",
+        "brake_ns",
+        "brake_s",
+        "cause",
+        "expected",
+        "heat_ns",
+        "heat_s",
+        "intake",
+        "known_ns",
+        "learnt",
+        "missing",
+        "places",
+        "seen",
+        "seen_ns",
+        "set_name",
+        "target",
+    )
+
+    def __init__(self, intake: Intake, set_name: str, places: frozenset[str]) -> None:
+        device = intake.device
+        self.intake = intake
+        self.set_name = set_name
+        self.places = places
+        """What it stands in and hangs on, as scopes of alarms that may explain its state."""
+        rack = frozenset({f"rack:{device.rack}"}) if device.rack else frozenset()
+        self.target = Target("device", device.id, device.label or device.id, frozenset({f"device:{device.id}"}) | rack)
+        self.expected = device.gpus
+        self.learnt = 0
+        self.missing: tuple[str, ...] | None = None
+        """Parts that are not usable now, and how many are not listed at all; None before the first answer."""
+        self.seen: dict[int, tuple[int, str]] = dict.fromkeys((*xids.NAMED, 0), (0, "a GPU"))
+        """Error number to the monotonic time of the last one, and the GPU that it was on; at first every number, as an
+        alarm of before a restart may be about any."""
+        self.asked: dict[str, int] = {}
+        """GPU to what the driver asks for."""
+        self.seen_ns: int | None = None
+        self.known_ns: int | None = None
+        """Monotonic time of the last poll that could be compared with the one before."""
+        self.brake_s: dict[str, float] = {}
+        self.heat_s: dict[str, float] = {}
+        self.brake_ns: dict[str, int] = {}
+        self.heat_ns: dict[str, int] = {}
+        self.cause = ""
+
+    @property
+    def normal(self) -> int:
+        """How many GPUs it should have; 0 while nobody knows."""
+        return self.expected or self.learnt
+
+    def take(self, batch: Batch, mono_ns: int) -> list[tuple[str, int]]:
+        """Take what a poll says; give the errors in it."""
+        found: list[tuple[str, int]] = []
+        states: dict[str, bool] = {}
+        for reading in batch.readings:
+            metric, value, part = reading
+            if metric not in _WANTED:
+                continue
+            if metric is UP:
+                states[part] = value > 0.0
+            elif metric is XID:
+                found.append((part, int(value)))
+            elif metric is RECOVERY_ACTION:
+                self.asked[part] = int(value)
+            elif metric is THROTTLE_BRAKE:
+                self._count(self.brake_s, self.brake_ns, part, value, mono_ns, share=0.0)
+            elif metric is THROTTLE_THERMAL:
+                self._count(self.heat_s, self.heat_ns, part, value, mono_ns, share=_HOT_SHARE)
+        if states:
+            self._count_gpus(states)
+        if self.brake_s or self.heat_s:
+            self.known_ns = self.seen_ns
+        self.seen_ns = mono_ns
+        return found
+
+    def _count(
+        self, before: dict[str, float], moved: dict[str, int], part: str, value: float, mono_ns: int, *, share: float
+    ) -> None:
+        last = before.get(part)
+        if last is None and len(before) >= _MOST_GPUS:
+            return
+        before[part] = value
+        elapsed_s = (mono_ns - (self.seen_ns or mono_ns)) / SECOND_NS
+        if last is not None and value - last > share * elapsed_s:
+            moved[part] = mono_ns
+
+    def _count_gpus(self, states: Mapping[str, bool]) -> None:
+        usable = sum(states.values())
+        self.learnt = max(self.learnt, usable)
+        gone = tuple(sorted(part for part, is_up in states.items() if not is_up))
+        unlisted = max(0, self.normal - usable - len(gone))
+        self.missing = gone + ("not listed by the driver",) * unlisted if usable < self.normal else ()
+
+    def lose_all(self) -> None:
+        """Note that the driver lists no usable GPU any more."""
+        if self.normal:
+            self.missing = tuple(f"gpu/{rank}" for rank in range(self.normal))
+
+    def moving(self, moved: Mapping[str, int], mono_ns: int) -> list[str]:
+        """List the GPUs whose counter has moved lately."""
+        span_ns = max(_STILL_NS, int(GOOD_INTERVALS * self.intake.device.interval_s * SECOND_NS))
+        return sorted(part for part, at_ns in moved.items() if mono_ns - at_ns <= span_ns)
+
+    def keep(self, before: Node) -> None:
+        """Take over the past of the same node."""
+        for name in ("learnt", "missing", "seen", "asked", "seen_ns", "known_ns", "cause"):
+            setattr(self, name, getattr(before, name))
+        for name in ("brake_s", "heat_s", "brake_ns", "heat_ns"):
+            setattr(self, name, getattr(before, name))
+
+
+class Accelerators(Duty):
+    """Every device with accelerators."""
+
+    name: ClassVar[str] = "gpus"
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self.nodes = {
+            intake.device.id: _node(intake, ground)
+            for intake in ground.topology.intakes.values()
+            if intake.device.kind == "accelerator"
+        }
+
+    def devices(self) -> Iterable[str]:
+        """Name every node."""
+        return self.nodes
+
+    def subjects(self) -> Iterator[Subject]:
+        """List both rules at every node, the errors by number."""
+        rules = self.ground.rules
+        for node in self.nodes.values():
+            for shipped in (GPU_MISSING, GPU_BRAKED):
+                levels = rules.levels(shipped.name, node.set_name, node.target)
+                yield Subject(rules.rule(shipped.name), levels, node.target)
+            for number in (*xids.NAMED, 0):
+                target = _xid_target(node, number)
+                yield Subject(rules.rule(XID_RULE.name), rules.levels(XID_RULE.name, node.set_name, target), target)
+
+    def arrive(self, intake: Intake, batch: Batch, board: Board, now: Moment) -> None:
+        """Take a poll; an error is told at once."""
+        node = self.nodes[intake.device.id]
+        if not batch.readings:
+            if batch.outage is Outage.LOST:
+                node.lose_all()
+            return
+        for part, number in node.take(batch, now.mono_ns):
+            if number in xids.OF_PROGRAMS:
+                continue
+            key = number if number in xids.NAMED else 0
+            node.seen[key] = (now.mono_ns, f"{part} (XID {number})" if not key else part)
+            self._judge_xid(node, key, number, board, now, is_new=True)
+
+    def close(self, slot: Slot, board: Board) -> Iterator[int]:
+        """Judge every node."""
+        for node in self.nodes.values():
+            self._judge_missing(node, board, slot.now)
+            self._judge_braked(node, board, slot.now)
+            for key in list(node.seen):
+                self._judge_xid(node, key, key, board, slot.now, is_new=False)
+            yield 2
+
+    def _judge_xid(self, node: Node, key: int, number: int, board: Board, now: Moment, *, is_new: bool) -> None:
+        target = _xid_target(node, key)
+        rule, levels = self.ground.rules.rule(XID_RULE.name), self.ground.rules.levels(
+            XID_RULE.name, node.set_name, target
+        )  # fmt: skip
+        if not levels or (not is_new and board.find(rule, target) is None):
+            node.seen.pop(key, None)
+            return
+        holds = is_new or (key in xids.GRAVE and bool(node.missing))
+        facts = {GRAVE_XID} if key in xids.GRAVE else {WARNED_XID} if key in xids.WARNED else set[str]()
+        spans = tuple(_TRUE if holds and (not level.needs or level.needs in facts) else _FALSE for level in levels)
+        meaning, part = xids.meaning(key), node.seen[key][1]
+        asked = RECOVERY_ACTION.states.get(node.asked.get(part, 0), "")
+        words = [f"XID {number} on {part}: {meaning.words}." if key else f"On {part}."]
+        if asked and asked != "none":
+            words.append(f"The driver asks for: {asked.replace('_', ' ')}.")
+        words.append(meaning.action)
+        evidence = Evidence(spans=spans, cause=meaning.words, detail=" ".join(words), what="xid")
+        board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
+
+    def _judge_missing(self, node: Node, board: Board, now: Moment) -> None:
+        rule = self.ground.rules.rule(GPU_MISSING.name)
+        levels = self.ground.rules.levels(GPU_MISSING.name, node.set_name, node.target)
+        if not levels or (not node.missing and board.find(rule, node.target) is None):
+            return
+        is_known = node.missing is not None and (not node.intake.outages or node.intake.outage is Outage.LOST)
+        count = float(len(node.missing or ()))
+        detail = f"{node.normal - len(node.missing or ())} of {node.normal} GPUs are usable"
+        if node.missing:
+            detail += f"; away: {names(list(node.missing))}"
+        evidence = Evidence(
+            spans=((Span(count, count) if is_known else None),) * len(levels), detail=f"{detail}.", is_known=is_known
+        )
+        board.judge(rule, levels, node.target, evidence, now=now, cap_s=SLOT_CAP_S)
+
+    def _judge_braked(self, node: Node, board: Board, now: Moment) -> None:
+        rule = self.ground.rules.rule(GPU_BRAKED.name)
+        levels = self.ground.rules.levels(GPU_BRAKED.name, node.set_name, node.target)
+        if not levels or (not (node.brake_ns or node.heat_ns) and board.find(rule, node.target) is None):
+            return
+        braked, hot = node.moving(node.brake_ns, now.mono_ns), node.moving(node.heat_ns, now.mono_ns)
+        is_known = _is_fresh(node, now)
+        if not braked and not hot and board.find(rule, node.target) is None:
+            node.cause = ""
+            return
+        node.cause = _root(node, board) or node.cause
+        spans = tuple(_brake_span(level, braked, hot, is_known=is_known) for level in levels)
+        board.judge(rule, levels, node.target, _brake_evidence(node, spans, braked, hot), now=now, cap_s=SLOT_CAP_S)
+
+    def keep(self, before: Accelerators) -> None:
+        """Take over what was known of nodes that are still there."""
+        for name in self.nodes.keys() & before.nodes.keys():
+            if self.nodes[name].intake is before.nodes[name].intake:
+                self.nodes[name].keep(before.nodes[name])
+
+    def memory(self) -> Mapping[str, bytes]:
+        """Give how many GPUs each node had at most, and what explained a brake."""
+        learnt = {name: [node.learnt, node.cause] for name, node in self.nodes.items() if node.learnt}
+        return {"learnt": json.dumps(learnt, separators=(",", ":")).encode()} if learnt else {}
+
+    def recall(self, memory: Mapping[str, bytes], now: Moment) -> None:
+        """Take back how many GPUs each node had."""
+        del now
+        try:
+            learnt = json.loads(memory.get("learnt", b"{}"))
+            known = {name: (int(count), str(cause)) for name, (count, cause) in learnt.items()}
+        except (ValueError, TypeError, AttributeError):
+            return
+        for name in self.nodes.keys() & known.keys():
+            count, self.nodes[name].cause = known[name]
+            self.nodes[name].learnt = max(self.nodes[name].learnt, min(_MOST_GPUS, count))
+
+
+def _node(intake: Intake, ground: Ground) -> Node:
+    rack = ground.topology.site.racks.get(intake.device.rack or "")
+    if rack is None:
+        return Node(intake, AI, frozenset({f"device:{intake.device.id}"}))
+    places = {f"rack:{rack.id}", f"device:{intake.device.id}"}
+    for letter, node_id in rack.feeds.items():
+        places.add(f"feed:{rack.id}/{letter}")
+        places |= {f"power_node:{name}" for name in ground.topology.ancestors(node_id)}
+    places |= {f"cooling_node:{name}" for name in (rack.cooling_air, rack.cooling_liquid) if name}
+    return Node(intake, set_of(rack), frozenset(places))
+
+
+def _xid_target(node: Node, key: int) -> Target:
+    device = node.target.id
+    covers = frozenset({f"device:{device}"}) if key in xids.GRAVE else frozenset()
+    label = f"{node.target.label} XID {key}" if key else node.target.label
+    return Target("device", f"{device}/xid-{key or _OTHER}", label, node.target.scopes, covers)
+
+
+def _is_fresh(node: Node, now: Moment) -> bool:
+    """Whether two polls could be compared, and the last is not old."""
+    if node.seen_ns is None or node.known_ns is None:
+        return False
+    return now.mono_ns - node.seen_ns <= max(_STILL_NS, int(6 * node.intake.device.interval_s * SECOND_NS))
+
+
+def _brake_span(level: Level, braked: list[str], hot: list[str], *, is_known: bool) -> Span | None:
+    if not is_known:
+        return None
+    holds = len(braked) >= _SEVERAL if level.needs == HARD_BRAKE else bool(braked or hot)
+    return _TRUE if holds else _FALSE
+
+
+def _brake_evidence(node: Node, spans: tuple[Span | None, ...], braked: list[str], hot: list[str]) -> Evidence:
+    words = []
+    if braked:
+        words.append(f"The external power brake acts on {names(braked)}.")
+    if hot:
+        words.append(f"Heat slows {names(hot)}.")
+    unknown = "what signals the power brake: a supply, the shelf or the BMC" if braked else "too little cooling"
+    known = any(span is not None for span in spans)
+    return Evidence(spans=spans, cause=node.cause or unknown, detail=" ".join(words), is_known=known)
+
+
+def _root(node: Node, board: Board) -> str:
+    """Name the alarm about its supply or cooling that explains a brake; empty where none is active."""
+    found = [
+        alarm
+        for alarm in board.alarms.values()
+        if alarm.rule.name in _ROOTS and alarm.state is not AlertState.OK and _is_about(alarm, node.places)
+    ]
+    first = min(found, key=lambda alarm: alarm.since_ns, default=None)
+    return "" if first is None else f"{first.target.label} {first.rule.title}"
+
+
+def _is_about(alarm: Alarm, places: frozenset[str]) -> bool:
+    return bool((alarm.target.scopes | alarm.target.covers) & places)
