@@ -31,6 +31,7 @@ COMMANDS = {
     "alerts": "List the alarms of the running keeld.",
     "status": "Show how the running keeld is doing.",
     "history": "Show the last hours of a rack, a node or a meter.",
+    "record": "Write readings into a file that can be replayed.",
     "replay": "Judge recorded readings by a configuration, in simulated time.",
     "drivers": "List the protocol families keeld speaks.",
     "profiles": "List the Modbus devices keeld knows, and how well each was verified.",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from keeld.errors import DeliveryError
 
 if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
     from keeld.settings import HttpSettings
 
 _TIMEOUT_S = 5.0
@@ -23,7 +25,7 @@ def ask(config_path: Path, path: str) -> dict[str, Any]:
     from keeld import config
 
     at = config.load(config_path).http
-    host = _reachable(at)
+    host = reachable(at)
     connection = http.client.HTTPConnection(host, at.port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", path)
@@ -37,6 +39,50 @@ def ask(config_path: Path, path: str) -> dict[str, Any]:
     return answer
 
 
-def _reachable(at: HttpSettings) -> str:
+def reachable(at: HttpSettings) -> str:
     """Give the address to ask where keeld listens on all of them."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(at.host, at.host)  # noqa: S104 - asked, not bound
+
+
+def change(config_path: Path, path: str, form: dict[str, Any], *, method: str = "POST") -> dict[str, Any]:
+    """Ask the running keeld, on its unix socket, to change something; raise DeliveryError where it does not."""
+    import http.client
+
+    import orjson
+
+    from keeld import config
+
+    socket = config.rehearse(config_path).http.socket
+    if socket is None:
+        raise DeliveryError(
+            f"{config_path} names no socket; add http: {{socket: /run/keeld/api.sock}} and restart keeld"
+        )
+    connection = connect_unix(socket, _TIMEOUT_S)
+    try:
+        connection.request(method, path, orjson.dumps(form), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer: dict[str, Any] = orjson.loads(response.read(_MOST_BYTES))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise DeliveryError(
+            f"no keeld answers at {socket} ({reason}); is it running, and may you write there?"
+        ) from None
+    finally:
+        connection.close()
+    if response.status >= http.client.BAD_REQUEST:
+        raise DeliveryError("; ".join(filter(None, (str(answer.get("error", "")), str(answer.get("remedy", ""))))))
+    return answer
+
+
+def connect_unix(path: Path, timeout_s: float) -> HTTPConnection:
+    """Give a connection to a unix socket; it connects with the first request."""
+    import http.client
+    import socket
+
+    class UnixConnection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(timeout_s)
+            self.sock.connect(str(path))
+
+    return UnixConnection("keeld")

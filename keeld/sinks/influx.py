@@ -94,9 +94,9 @@ class InfluxSink:
             "Content-Type": "text/plain; charset=utf-8",
             "Accept-Encoding": "identity",
         }
-        authorization = _authorization(self._settings)
-        if authorization:
-            headers["Authorization"] = authorization
+        word = authorization(self._settings)
+        if word:
+            headers["Authorization"] = word
         return headers
 
 
@@ -111,7 +111,7 @@ def write_url(settings: InfluxSettings) -> URL:
     return base / "api/v2/write" % {**org, "bucket": settings.bucket, "precision": "ms"}
 
 
-def _authorization(settings: InfluxSettings) -> str | None:
+def authorization(settings: InfluxSettings) -> str | None:
     """Read the secret at the moment it goes on the wire: a rotated token needs no restart."""
     if settings.token is not None:
         return f"Token {_printable(settings.token)}"
