@@ -85,7 +85,6 @@ POWER_SOURCE = _enum(
 )
 GENERATOR = _enum("generator_state", "generator", "stopped", "running", "fault")
 FUEL = _declare("fuel_ratio", "fuel left, of a full tank")
-BATTERY_CHARGE = _declare("battery_charge_ratio", "charge left, of a full battery")
 
 # Heat and plant
 TEMPERATURE = _declare("temperature_celsius", "temperature")
@@ -93,6 +92,12 @@ TEMPERATURE_SETPOINT = _declare("temperature_setpoint_celsius", "temperature a u
 TEMPERATURE_MARGIN = _declare("temperature_margin_celsius", "degrees left to the nearest slowdown")
 HUMIDITY = _declare("humidity_ratio", "relative humidity")
 DEW_POINT = _declare("dew_point_celsius", "dew point")
+DEW_MARGIN = _declare("dew_margin_celsius", "coldest coolant less the dew point of the air around it")
+APPROACH = _declare("approach_celsius", "coolant supply less the facility water that cools it")
+RACK_COOLING_HIGH = _declare("rack_cooling_high_ratio", "rack cooling index, hot side: 1 when no intake is too warm")
+RACK_COOLING_LOW = _declare("rack_cooling_low_ratio", "rack cooling index, cold side: 1 when no intake is too cold")
+RETURN_INDEX = _declare("return_temperature_ratio", "return temperature index: over 1 recirculates, under 1 bypasses")
+SUPPLY_HEAT_INDEX = _declare("supply_heat_ratio", "share of the heat that warmed the air before it reached the racks")
 FLOW = _declare("flow_litres_per_minute", "coolant flow")
 PRESSURE = _declare("pressure_pascals", "pressure")
 COOLING_OUTPUT = _declare("cooling_output_watts", "heat a cooling unit removes now")
@@ -160,6 +165,12 @@ HEADROOM = _declare("headroom_watts", "limit less the highest possible draw")
 LOAD_RATIO = _declare("load_ratio", "load over its limit, of a constraint or (without part) of the one that binds")
 LOAD_LO_RATIO = _declare("load_lo_ratio", "least load over its limit that the measurements allow")
 LOAD_HI_RATIO = _declare("load_hi_ratio", "most load over its limit that the measurements allow")
+FAILOVER_LO_RATIO = _declare("failover_lo_ratio", "least load over its limit after the failure that loads it most")
+FAILOVER_HI_RATIO = _declare("failover_hi_ratio", "most load over its limit after the failure that loads it most")
+FAILOVER_CURRENT = _declare("failover_current_amperes", "current after the failure that loads the circuit most")
+FAILOVER_PEAK_RATIO = _declare(
+    "failover_peak_ratio", "highest load of 24 hours over what may be carried for hours, had the failure come then"
+)
 BINDING = _enum(
     "binding_constraint", "which limit is nearest", "power", "air", "liquid", "current", "L1", "L2", "L3", "N",
     "apparent_power",

@@ -19,7 +19,7 @@ _SECONDS_PER_MINUTE = 60.0
 
 def air_density(altitude_metres: float = 0.0) -> float:
     """Density of room air at an altitude by the standard atmosphere, in kg/m3 (3.2, G14)."""
-    return SEA_LEVEL_DENSITY * (1.0 - 2.25577e-5 * altitude_metres) ** 5.25588
+    return float(SEA_LEVEL_DENSITY * (1.0 - 2.25577e-5 * altitude_metres) ** 5.25588)
 
 
 def air_flow(heat_watts: float, rise_kelvin: float, altitude_metres: float = 0.0) -> float:

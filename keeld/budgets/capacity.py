@@ -33,6 +33,7 @@ class Pumps(NamedTuple):
     least: int
     most: int
     needed: int
+    installed: int
 
 
 def planned_watts(units_watts: Sequence[float], redundancy: str) -> float:

@@ -16,13 +16,14 @@ def total(values: Iterable[Value]) -> Value:
     lo = hi = best = 0.0
     rank = 0
     measured = False
-    for value in values:
-        lo += value.lo
-        hi += value.hi
-        if value.best is not None:
-            best += value.best
+    for least, likely, most, quality in values:
+        lo += least
+        hi += most
+        if likely is not None:
+            best += likely
             measured = True
-        rank = max(rank, value.rank)
+        if quality > rank:  # noqa: PLR1730 - ten thousands of sums a slot: a call of max() shows
+            rank = quality
     return Value(lo, best if measured else None, hi, rank)
 
 
@@ -44,9 +45,9 @@ def widen(value: Value, ratio: float) -> Value:
 
 def cap(value: Value, ceiling: float) -> Value:
     """Bound what was not measured by a ceiling; one that the measurements have disproved bounds nothing."""
-    if value.lo > ceiling:
+    if value.lo > ceiling or value.hi <= ceiling:
         return value
-    hi = min(value.hi, ceiling)
+    hi = ceiling
     return Value(value.lo, clamp(value.best, value.lo, hi), hi, value.rank)
 
 

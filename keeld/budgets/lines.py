@@ -43,9 +43,13 @@ class _Term(NamedTuple):
 
 def own_sources(meters: list[Meter], phase: str) -> list[Source] | None:
     """Give the sources that together are one line of these meters; None unless each of them has shown it."""
-    found = [meter.line(phase) for meter in meters]
-    known = [source for source in found if source is not None]
-    return known if known and len(known) == len(found) else None
+    known: list[Source] = []
+    for meter in meters:
+        source = meter.line(phase)
+        if source is None:
+            return None
+        known.append(source)
+    return known or None
 
 
 def feed_sources(feed: Feed, phase: str) -> list[Source] | None:
@@ -84,24 +88,45 @@ def _line(topology: Topology, plan: NodePlan, phase: str, look: Look, below: Map
         source = meter.line(phase)
         if source is not None and source.rank_at(look.mono_ns) <= HELD:
             return source.look(look, ceiling)
+    if not plan.children:
+        return _fed_line(topology, plan, phase, look, ceiling)
     terms = [_child_term(topology, plan, child, phase, below) for child in topology.loaded_children(plan)]
     terms += [_maybe(_child_term(topology, plan, child, phase, below)) for child in topology.possible_children(plan)]
-    for rack_id, letter in plan.feeds:
-        sources = feed_sources(topology.racks[rack_id].feeds[letter], phase)
-        terms.append(_Term(None if sources is None else total(source.look(look, ceiling) for source in sources)))
+    if plan.feeds:
+        terms.append(_Term(_fed_line(topology, plan, phase, look, _NO_LIMIT_AMPERES)))
     if not any(term.amperes is not None for term in terms):
         return None
     summed = _joined(terms)
     if any(term.amperes is None for term in terms):  # the rest may draw whatever the breaker lets through
-        summed = Value(summed.lo, summed.best, max(summed.hi, ceiling), UNKNOWN)
+        summed = _open(summed, ceiling)
     return cap(summed, ceiling)
+
+
+def _fed_line(topology: Topology, plan: NodePlan, phase: str, look: Look, ceiling: float) -> Value | None:
+    """Sum a line over the feeds that hang on the node itself; None where none of them has ever told it."""
+    found: list[Source] = []
+    is_whole = True
+    for rack_id, letter in plan.feeds:
+        sources = feed_sources(topology.racks[rack_id].feeds[letter], phase)
+        if sources is None:
+            is_whole = False
+        else:
+            found += sources
+    if not found:
+        return None
+    summed = total([source.look(look, ceiling) for source in found])
+    return cap(summed if is_whole else _open(summed, ceiling), ceiling)
+
+
+def _open(summed: Value, ceiling: float) -> Value:
+    return Value(summed.lo, summed.best, max(summed.hi, ceiling), UNKNOWN)
 
 
 def _joined(terms: list[_Term]) -> Value:
     """Add up what is known of a line's terms; each end of the sum belongs to the same end of every term."""
-    parts = [_summed(terms, pair) for pair in range(_THREE)]
     if all(term.pair == 0 for term in terms):
-        return parts[0]
+        return _summed(terms, 0)
+    parts = [_summed(terms, pair) for pair in range(_THREE)]
     lo = mixed_line_amperes(*(part.lo for part in parts))
     hi = mixed_line_amperes(*(part.hi for part in parts))
     is_known = any(part.best is not None for part in parts)
@@ -110,7 +135,7 @@ def _joined(terms: list[_Term]) -> Value:
 
 
 def _summed(terms: list[_Term], pair: int) -> Value:
-    return total(term.amperes for term in terms if term.pair == pair and term.amperes is not None)
+    return total([term.amperes for term in terms if term.pair == pair and term.amperes is not None])
 
 
 def _maybe(term: _Term) -> _Term:

@@ -40,7 +40,10 @@ class Meter:
 
     def line(self, phase: str) -> Source | None:
         """Give the source of a line's current; None where the device has not shown one."""
-        return next((source for source in self.lines.get(phase, ()) if source.value is not None), None)
+        for source in self.lines.get(phase, ()):
+            if source.value is not None:
+                return source
+        return None
 
 
 def meter_at(intake: Intake, parts: tuple[str, ...], phases: tuple[str, ...]) -> Meter:

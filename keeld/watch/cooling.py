@@ -88,7 +88,7 @@ class CoolingState:
     def see(self, look: Look) -> None:
         """Work out flow, temperatures, measured heat and capacity."""
         is_loop = self.node.kind == "liquid"
-        self.flow = self._flow_at(look) if is_loop else None
+        self.flow = self.flow_at(look) if is_loop else None
         self.supply_celsius = self._hottest(look, ("supply",))
         self.return_celsius = self._hottest(look, ("return",))
         self.facility_celsius = self._hottest(look, FACILITY_PARTS)
@@ -99,7 +99,8 @@ class CoolingState:
         self.is_hot = self._is_over_temperature()
         self.capacity = self._capacity_now(units)
 
-    def _flow_at(self, look: Look) -> Value | None:
+    def flow_at(self, look: Look) -> Value | None:
+        """Give the flow of all units together at an instant, in L/min; None where one of them has never told."""
         sources = [unit.sources.get((FLOW, "")) for unit in self.units]
         told = [source for source in sources if source is not None and source.value is not None]
         if not told or len(told) != len(sources):
@@ -125,10 +126,10 @@ class CoolingState:
         installed = max(self.node.pumps or shown, len(states))
         if not installed:
             return None
-        lost = sum(source.value == PUMP_FAULT and _is_live(source, look) for source in states)
-        unsure = sum(not _is_live(source, look) for source in states)
+        lost = sum(source.value == PUMP_FAULT and is_live(source, look) for source in states)
+        unsure = sum(not is_live(source, look) for source in states)
         needed = self.node.pumps_needed or max(1, installed - 1)
-        return Pumps(max(0, installed - lost - unsure), installed - lost, needed)
+        return Pumps(max(0, installed - lost - unsure), installed - lost, needed, installed)
 
     def _is_over_temperature(self) -> bool:
         node = self.node
@@ -157,11 +158,18 @@ class CoolingState:
 
 def _unit(intake: Intake, look: Look) -> Unit:
     most = live(intake, COOLING_CAPACITY, "", look)
-    told = intake.measured(UNIT_STATE)
-    if told is not None and _is_live(told, look):
-        return Unit(told.value != UNIT_FAULT, None if most is None else most.best)
-    is_heard = told is None and intake.answered_ns is not None and not intake.is_gone(look.mono_ns)
-    return Unit(is_heard or None, None if most is None else most.best)
+    most_watts = None if most is None else most.best
+    state = unit_state(intake, look)
+    if state is not None:
+        return Unit(state != UNIT_FAULT, most_watts)
+    is_heard = intake.answered_ns is not None and not intake.is_gone(look.mono_ns)
+    return Unit((is_heard and intake.measured(UNIT_STATE) is None) or None, most_watts)
+
+
+def unit_state(unit: Intake, look: Look) -> float | None:
+    """Give the state that a unit reports of itself; None while it reports none. A state has no mean."""
+    source = unit.measured(UNIT_STATE)
+    return source.value if source is not None and is_live(source, look) else None
 
 
 def _pump_parts(unit: Intake) -> set[str]:
@@ -172,7 +180,8 @@ def _are_pumps_short(pumps: Pumps | None) -> bool:
     return pumps is not None and pumps.most < pumps.needed
 
 
-def _is_live(source: Source, look: Look) -> bool:
+def is_live(source: Source, look: Look) -> bool:
+    """Whether a quantity is measured now, or was a moment ago."""
     return source.rank_at(look.mono_ns) <= HELD
 
 
