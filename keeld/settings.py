@@ -105,6 +105,8 @@ class Settings:
     heartbeat: HeartbeatSettings | None = None
     passwords: Mapping[str, Secret] = field(default_factory=lambda: MappingProxyType({}))
     """Device id to its password, apart from the Device so that no batch carries a secret."""
+    observe_s: float = 72 * 3600.0
+    """How long what is new is judged and shown, but not sent; 0 sends at once."""
     timings_note: str = ""
     """Shown on page and terminal, e.g. `demo timings`, so that nobody takes shortened windows for the defaults."""
     source: Path | None = None

@@ -24,6 +24,7 @@ from keeld.config.placement_checks import check_placement
 from keeld.config.power_checks import check_power
 from keeld.config.rack_checks import check_racks
 from keeld.config.report import Report
+from keeld.config.rule_checks import check_rules
 from keeld.config.schema import json_schema
 from keeld.config.secrets import read_secrets
 from keeld.config.service_checks import check_services
@@ -96,6 +97,7 @@ def _read(
     if drafted is None:
         return None
     check_services(drafted, report)
+    check_rules(drafted, report)
     check_power(drafted, report)
     check_racks(drafted, report)
     check_contract(drafted, report)

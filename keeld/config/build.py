@@ -11,9 +11,10 @@ from keeld.config.addresses import Address
 from keeld.config.contract_checks import USUAL_STEP_S, roots
 from keeld.config.draft import Draft
 from keeld.config.known import is_profile_file
+from keeld.config.rule_schema import RuleKeys
 from keeld.config.secrets import SecretPath
 from keeld.config.service_checks import influx_name, split_listen
-from keeld.config.service_schema import Channel, Document, InfluxSection, RuleKeys
+from keeld.config.service_schema import Channel, Document, InfluxSection
 from keeld.config.site_schema import (
     BudgetKeys,
     CoolingEntry,
@@ -25,11 +26,13 @@ from keeld.config.site_schema import (
 )
 from keeld.contract import Contract, DemandLimit
 from keeld.credentials import Secret
+from keeld.metrics import CATALOGUE
 from keeld.model import (
     CoolingNode,
     Cord,
     Device,
     Identity,
+    OwnRule,
     PowerNode,
     PowerSource,
     Rack,
@@ -67,6 +70,7 @@ def build_settings(draft: Draft, devices: Mapping[str, Device], secrets: Secrets
         channels=tuple(_channel(at, document, secrets) for at in range(len(document.notify))),
         heartbeat=_heartbeat(document, secrets),
         passwords=MappingProxyType({str(path[1]): secret for path, secret in secrets.items() if path[0] == "devices"}),
+        observe_s=document.observe,
         timings_note=document.timings_note,
         source=source,
     )
@@ -302,6 +306,9 @@ def _rule(rule: RuleKeys) -> RuleSettings:
     if limit is not None and clear is not None:
         deadband = abs(limit - clear) / limit
     return RuleSettings(
+        of=rule.rule or "",
+        select=tuple(rule.select.items()),
+        own=_own_rule(rule),
         enabled=rule.enabled,
         limit=limit,
         window_s=rule.window,
@@ -311,6 +318,21 @@ def _rule(rule: RuleKeys) -> RuleSettings:
         severity=None if rule.severity is None else Severity(rule.severity),
         runbook=rule.runbook,
         route=rule.route,
+    )
+
+
+def _own_rule(rule: RuleKeys) -> OwnRule | None:
+    if rule.metric is None:
+        return None
+    limit = rule.above if rule.above is not None else rule.below or 0.0
+    side = "above" if rule.above is not None else "below"
+    return OwnRule(
+        metric=CATALOGUE[rule.metric],
+        part=rule.part,
+        limit=limit,
+        is_floor=rule.above is None,
+        title=rule.title or f"{rule.metric} {side} {limit:g}",
+        hysteresis=0.0 if rule.clear is None else abs(limit - rule.clear),
     )
 
 

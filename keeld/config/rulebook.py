@@ -15,6 +15,11 @@ class Limit(NamedTuple):
 _CEILING = Limit("ratio")
 _FLOOR = Limit("ratio", is_ceiling=False)
 
+SELECTABLE = (
+    "rack", "row", "class", "state", "tenant", "device", "node", "under", "feed", "cooling", "switch", "kind", "id",
+)  # fmt: skip
+"""What a rule may be selected by, as `keeld.alerts.selector` knows it."""
+
 RULES: dict[str, Limit | None] = {
     "breaker_overload": _CEILING,
     "breaker_severe": _CEILING,

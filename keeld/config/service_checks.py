@@ -9,10 +9,8 @@ import zoneinfo
 from keeld.config.addresses import AddressError, parse_host_port
 from keeld.config.draft import Draft
 from keeld.config.report import Report
-from keeld.config.rulebook import RULES
-from keeld.config.service_schema import InfluxSection, RuleKeys
+from keeld.config.service_schema import InfluxSection
 from keeld.config.urls import UrlError, check_url
-from keeld.config.wording import suggest
 
 _WEB = frozenset({"http", "https"})
 _MAIL = frozenset({"smtp", "smtps"})
@@ -29,8 +27,6 @@ def check_services(draft: Draft, report: Report) -> None:
     if mqtt is not None:
         _check_url(mqtt.url, _BROKER, ("mqtt", "url"), draft=draft, report=report)
         _check_pair(mqtt.username, mqtt.password_file, ("mqtt",), draft=draft, report=report)
-    for name, rule in draft.document.rules.items():
-        _check_rule(name, rule, draft, report)
     _check_channels(draft, report)
     _check_heartbeat(draft, report)
 
@@ -103,44 +99,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _check_rule(name: str, rule: RuleKeys, draft: Draft, report: Report) -> None:
-    if name not in RULES:
-        report.error(draft.origin.key("rules", name), f"unknown rule {name!r}", suggest(name, RULES, what="rule"))
-        return
-    known = RULES[name]
-    for unit in ("ratio", "k"):
-        for key in (f"limit_{unit}", f"clear_{unit}"):
-            if getattr(rule, key) is not None and (known is None or known.unit != unit):
-                place = draft.origin.key("rules", name, key)
-                has = "no limit of its own" if known is None else f"a limit in {known.unit}"
-                report.error(
-                    place,
-                    f"`{key}`: rule {name} has {has}",
-                    "leave it out" if known is None else f"write limit_{known.unit}",
-                )
-    _check_clear(name, rule, draft, report)
-
-
-def _check_clear(name: str, rule: RuleKeys, draft: Draft, report: Report) -> None:
-    known = RULES[name]
-    for limit, clear, unit in ((rule.limit_ratio, rule.clear_ratio, "ratio"), (rule.limit_k, rule.clear_k, "k")):
-        if clear is None or known is None or known.unit != unit:
-            continue
-        place = draft.origin.at("rules", name, f"clear_{unit}")
-        if limit is None:
-            report.error(place, f"a clear level of {name} without its limit", f"add limit_{unit}")
-        elif rule.deadband_ratio is not None:
-            report.error(place, f"{name} has a clear level and a deadband", "keep one of them")
-        elif known.is_ceiling and clear > limit:
-            report.error(
-                place, f"{name} would clear at {clear:g}, above its limit {limit:g}", f"write {limit:g} or less"
-            )
-        elif not known.is_ceiling and clear < limit:
-            report.error(
-                place, f"{name} would clear at {clear:g}, below its limit {limit:g}", f"write {limit:g} or more"
-            )
 
 
 def _check_channels(draft: Draft, report: Report) -> None:

@@ -13,13 +13,12 @@ from keeld.config.fields import (
     Filled,
     Flag,
     Id,
-    Number,
     Seconds,
     Section,
-    Share,
     Text,
     Whole,
 )
+from keeld.config.rule_schema import ObserveSpan, RuleKeys, SeverityWord
 from keeld.config.site_schema import (
     CoolingEntry,
     DemandSection,
@@ -29,8 +28,6 @@ from keeld.config.site_schema import (
     RackEntry,
     SiteSection,
 )
-
-SeverityWord = Literal["info", "warning", "critical"]
 
 
 class PollSection(Section):
@@ -83,23 +80,6 @@ class HttpSection(Section):
 
     listen: Filled = "127.0.0.1:9780"
     socket: Filled | None = None
-
-
-class RuleKeys(Section):
-    """What to change of a rule; what is left out stays as it ships."""
-
-    enabled: Flag | None = None
-    window: Annotated[Seconds, AfterValidator(Between("10s", "1w"))] | None = None
-    on: Annotated[Seconds, AfterValidator(Between("0s", "1w"))] | None = None
-    off: Annotated[Seconds, AfterValidator(Between("0s", "1w"))] | None = None
-    limit_ratio: Annotated[Number, Field(gt=0, le=10)] | None = None
-    clear_ratio: Annotated[Number, Field(gt=0, le=10)] | None = None
-    limit_k: Annotated[Number, Field(gt=0, le=100)] | None = None
-    clear_k: Annotated[Number, Field(gt=0, le=100)] | None = None
-    deadband_ratio: Annotated[Share, Field(lt=1)] | None = None
-    severity: SeverityWord | None = None
-    runbook: Text = ""
-    route: Text = ""
 
 
 class _Channel(Section):
@@ -228,6 +208,7 @@ class Document(Section):
     network: dict[str, NetworkEntry] = Field(default_factory=dict)
     devices: dict[str, DeviceEntry] = Field(default_factory=dict)
     rules: dict[str, RuleKeys] = Field(default_factory=dict)
+    observe: ObserveSpan = 72 * 3600.0
     notify: list[Channel] = Field(default_factory=list)
     heartbeat: HeartbeatSection | None = None
     timings_note: Text = ""
