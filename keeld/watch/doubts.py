@@ -1,8 +1,7 @@
-"""What is not believed at the moment, or was not within the last half hour: one entry for each check of each reading."""
+"""What is not believed now, or was not within the last half hour: one entry for each check of each reading."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keeld.budgets.source import MINUTE_NS, Source
@@ -116,6 +115,3 @@ class Doubts:
                 self._faults[name] = fault
             elif fault.source is not None:
                 fault.source.doubt = None
-
-    def __iter__(self) -> Iterator[Name]:
-        return iter(self._faults)
