@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from keeld.contract import Contract
+from keeld.contract import Contract, CurtailOrder
 from keeld.errors import Outage
 from keeld.metrics import Metric
 
@@ -289,6 +289,8 @@ class Site:
     devices: Mapping[str, Device] = field(default_factory=lambda: MappingProxyType({}))
     network: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     contract: Contract | None = None
+    orders: tuple[CurtailOrder, ...] = ()
+    """Orders to draw less that stood when the site was last read."""
     thermal_classes: Mapping[str, ThermalClass] = field(default_factory=lambda: MappingProxyType({}))
     """The site's own inlet classes, and its figures for those that ship."""
 

@@ -9,6 +9,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from keeld.contract import CurtailOrder
 from keeld.model import AlertState, Interval, Rack, Severity
 
 
@@ -187,6 +188,19 @@ class WouldHave:
     children: int
     setting: str
     """What to write under `rules` so that it would not have been sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderView:
+    """An order to draw less, and how its load stands to it."""
+
+    order: CurtailOrder
+    compliance: str
+    """ahead, ramp, complied, can't tell, over or ended."""
+    draw: Interval
+    """Mean of a minute, in W."""
+    allowed_watts: float | None
+    """What may be drawn now, on the way down; None before the order began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

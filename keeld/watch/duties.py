@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from keeld.watch.circuits import Circuits
 from keeld.watch.contacts import Contacts
+from keeld.watch.curtail import Curtailment
 from keeld.watch.demand import SupplyContract
 from keeld.watch.duty import Duty
 from keeld.watch.effectiveness import EnergySpent
+from keeld.watch.faults import Faults
 from keeld.watch.forecast import NextToBreak
 from keeld.watch.gpus import Accelerators
 from keeld.watch.identities import Identities
 from keeld.watch.redundancy import Redundancy
+from keeld.watch.supply import Supply
+from keeld.watch.surges import Surges
+from keeld.watch.trips import Trips
+from keeld.watch.unproven import Unproven
 from keeld.watch.vacancies import Vacancies
+from keeld.watch.voltages import Voltages
 
 DUTIES: tuple[type[Duty], ...] = (
+    Trips,
+    Faults,
+    Supply,
+    Voltages,
+    Surges,
+    Circuits,
     Redundancy,
     NextToBreak,
     SupplyContract,
+    Curtailment,
     EnergySpent,
     Contacts,
     Accelerators,
     Identities,
     Vacancies,
+    Unproven,
 )

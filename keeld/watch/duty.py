@@ -20,6 +20,7 @@ from keeld.watch.cooling import CoolingState
 from keeld.watch.failover import Failover
 from keeld.watch.feeds import FeedWatch
 from keeld.watch.nodes import NodeState
+from keeld.watch.orders import Orders
 from keeld.watch.racks import RackState
 from keeld.watch.rulebook import Rulebook
 from keeld.watch.silence import Silence
@@ -50,6 +51,7 @@ class Ground:
     feeds: FeedWatch
     silence: Silence
     failover: Failover
+    orders: Orders
 
 
 class Duty:

@@ -22,9 +22,11 @@ from keeld.budgets.intake import METERING_KINDS
 from keeld.budgets.source import SECOND_NS, Look
 from keeld.budgets.topology import build
 from keeld.budgets.window import SLOT_S
+from keeld.contract import CurtailOrder
 from keeld.model import OWN_DRIVER, Batch, Moment, RuleSettings, Site, Transition
-from keeld.views import SiteView
+from keeld.views import OrderView, SiteView
 from keeld.watch.acting import Floor, perform
+from keeld.watch.curtail import Curtailment
 from keeld.watch.failover import Failover
 from keeld.watch.feeds import CHECK_NS
 from keeld.watch.reach import note_first_sight, rulebook, settle
@@ -266,6 +268,22 @@ class Watch:
     def _settle_board(self) -> None:
         """Let the board know this configuration: what selectors mean in it, and what work takes out of service."""
         settle(self._board, self._state.topology, self._state.rules)
+
+    def curtail(self, order: CurtailOrder, now: Moment) -> bool:
+        """Take an order to draw less, in place of one with its id; False where it concerns nothing here, or is over."""
+        return order.ends_ns > now.wall_ns and self._state.orders.add(order)
+
+    def cancel_order(self, order_id: str, now: Moment) -> tuple[Transition, ...]:
+        """Forget an order; its alarm is withdrawn."""
+        if self._state.orders.drop(order_id) is not None:
+            self._board.withdraw([subject.key for subject in self._state.subjects()], now)
+        return self._take_moves()
+
+    def orders(self, now: Moment) -> tuple[OrderView, ...]:
+        """List the orders to draw less, ended ones for an hour, with how their loads stand to them."""
+        return tuple(chain.from_iterable(
+            duty.views(now.wall_ns) for duty in self._state.duties if isinstance(duty, Curtailment)
+        ))  # fmt: skip
 
     def _restore(self, restored: Sequence[RestoredAlarm], now: Moment) -> None:
         known = {subject.key: subject for subject in self._state.subjects()}

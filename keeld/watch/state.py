@@ -20,6 +20,7 @@ from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.failover import Failover
 from keeld.watch.feeds import FeedWatch
 from keeld.watch.nodes import NodeState
+from keeld.watch.orders import Orders
 from keeld.watch.racks import RackState, judge_density, note_facts
 from keeld.watch.rulebook import Rulebook
 from keeld.watch.silence import Silence
@@ -43,8 +44,17 @@ class SiteState:
         self.silence = Silence(topology, self.racks, now.mono_ns)
         self.publisher = Publisher(topology.site)
         self.failover = Failover(topology, self.racks, self.nodes, self.feeds)
+        self.orders = Orders(topology)
         ground = Ground(
-            topology, rules, self.racks, self.nodes, self.cooling, self.feeds, self.silence, failover=self.failover
+            topology,
+            rules,
+            self.racks,
+            self.nodes,
+            self.cooling,
+            self.feeds,
+            self.silence,
+            failover=self.failover,
+            orders=self.orders,
         )
         self.duties = tuple(duty(ground) for duty in DUTIES)
         self._timers = tuple(duty for duty in self.duties if type(duty).due_ns is not Duty.due_ns)
@@ -68,6 +78,7 @@ class SiteState:
             self.cooling[name].windows.keep(before.cooling[name].windows)
         self.feeds.keep(before.feeds)
         self.silence.keep(before.silence)
+        self.orders.keep(before.orders)
         past = {duty.name: duty for duty in before.duties}
         for duty in self.duties:
             if duty.name in past:
