@@ -61,7 +61,10 @@ FEED_DEAD = Rule(
     off_s=60.0,
     base=0.5,
     inhibits=frozenset(
-        {"redundancy_lost_load", "redundancy_will_trip", "psu_survivability", "rack_density_power", "source_stale"}
+        {
+            *("redundancy_lost_load", "redundancy_will_trip", "psu_survivability", "rack_density_power"),
+            *("source_stale", "row_stopped", "gpu_braked"),
+        }
     ),
     inhibits_early=True,
     advice="Check the upstream breaker; until it is back, the other feed carries everything alone.",

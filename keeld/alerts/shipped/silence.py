@@ -81,7 +81,7 @@ PATH_DOWN = replace(
             level(Severity.CRITICAL, 0.5, QUARTER_HOUR_S, needs=BLINDS_SITE),
         )
     },
-    inhibits=frozenset({"source_stale", "blind"}),
+    inhibits=frozenset({"source_stale", "blind", "row_stopped", "hashrate_low"}),
     inhibits_early=True,
     advice="Check the gateway or switch itself: its power, its uplink, its address.",
 )
