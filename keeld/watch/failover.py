@@ -40,6 +40,8 @@ class Failover:
         self._moves: list[Move] = []
         self._busy: list[Move] = []
         """Moves that load somebody; the others are worked out when somebody asks."""
+        self._on_node: dict[str, list[Stress]] = {}
+        self._causes: dict[int, Case] = {}
         self._below: dict[str, dict[str, frozenset[str]]] = {}
         self._parents: list[str | None] = []
         self._topology = topology
@@ -77,6 +79,10 @@ class Failover:
         self._below = below
         self._moves = list(layout.moves.values())
         self._busy = list({id(move): move for case in cases.values() if case.stresses for move in case.moves}.values())
+        self._on_node = {}
+        for stress in self.stresses:
+            self._on_node.setdefault(stress.carried.state.plan.node.id, []).append(stress)
+        self._causes = {stress.number: case for case in reversed(cases.values()) for stress in case.stresses}
         self._parents = [plan.parent for plan in self._switched]
         for move in self._moves:
             if move.rack.plan.rack.id in self._live_racks:
@@ -122,6 +128,39 @@ class Failover:
         for feed in self._racks[rack_id].plan.feeds.values():
             found.update(dict.fromkeys(self._topology.ancestors(feed.node.id if feed.node is not None else None)))
         return list(found)
+
+    @property
+    def live_racks(self) -> frozenset[str]:
+        """Racks that have lost a feed."""
+        return self._live_racks
+
+    def case_of(self, stress: Stress) -> Case:
+        """Give the least failure that brings a stress about."""
+        return self._causes[stress.number]
+
+    def paths_of(self, stress: Stress) -> tuple[list[NodeState], list[str]]:
+        """Give all that a stress hangs on: the nodes above what dies and above the survivor, and the feeds that die."""
+        found = dict.fromkeys(self._topology.ancestors(stress.carried.state.plan.node.id))
+        feeds = []
+        for inflow in stress.inflows:
+            rack = inflow.flow.move.rack.plan
+            for letter in inflow.flow.move.letters:
+                node = rack.feeds[letter].node
+                found.update(dict.fromkeys(self._topology.ancestors(node.id if node is not None else None)))
+                feeds.append(f"{rack.rack.id}/{letter}")
+        return [self._carried[name].state for name in found], feeds
+
+    def feed_cases(self, rack_id: str) -> Iterator[tuple[str, Case]]:
+        """Give what may happen to a rack by the loss of each of its feeds, by letter."""
+        for letter in self._racks[rack_id].plan.feeds:
+            case = self.cases.get(("feed", f"{rack_id}/{letter}"))
+            if case is not None:
+                yield letter, case
+
+    def worst_on(self, node_id: str) -> Stress | None:
+        """Give the stress on a node that strains it most; None where it never takes anything over."""
+        found = [stress for stress in self._on_node.get(node_id, ()) if stress.strain.hi > 0.0]
+        return max(found, key=_by_strain, default=None)
 
     def tell_all(self) -> Iterator[FailoverCase]:
         """Give every case, feeds first."""
@@ -183,3 +222,7 @@ class Failover:
         rack = self._racks.get(rack_id)
         feed = None if rack is None else rack.plan.feeds.get(letter)
         return [] if feed is None or feed.node is None else self._topology.ancestors(feed.node.id)
+
+
+def _by_strain(stress: Stress) -> tuple[float, float]:
+    return stress.strain.derated_lo, stress.strain.derated_hi

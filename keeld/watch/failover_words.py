@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from keeld.budgets.aftermath import FailoverCase, Survival, Survivor
 from keeld.budgets.failover import add
@@ -12,7 +13,7 @@ from keeld.budgets.source import HELD
 from keeld.model import Interval
 from keeld.watch.layout import Case, Fallen
 from keeld.watch.silence import names
-from keeld.watch.survivors import by_weight, survivors_of
+from keeld.watch.survivors import Stress, by_weight, survivors_of
 
 _LEAST_WATTS = 50.0
 """Below this nothing dies that is worth a sentence."""
@@ -41,11 +42,35 @@ def tell(case: Case) -> FailoverCase:
     )
 
 
+class Loss(NamedTuple):
+    """What dies, as somebody who looks at a rack, or at a power node, would call it."""
+
+    fallen: Fallen
+    seen_from: str
+
+    @property
+    def label(self) -> str:
+        """Name it; a feed with its rack unless one is looking at that."""
+        rack_id, _, _ = self.fallen.id.rpartition("/")
+        return f"{self.fallen.label} of {rack_id}" if rack_id and self.seen_from != "rack" else self.fallen.label
+
+
+def loss_words(loss: Loss, survivor: Survivor) -> str:
+    """Say in a sentence what a loss does to one survivor."""
+    return _survivor(loss.label, survivor)
+
+
+def worst_survivor(stress: Stress) -> Survivor | None:
+    """Give the limit of a node that is worst off; None while nothing flows in."""
+    unknown = dict.fromkeys(name for inflow in stress.inflows for name in inflow.flow.move.unknown())
+    return min(survivors_of(stress, unknown), key=by_weight, default=None)
+
+
 def sentence(
     fallen: Fallen, survivors: Sequence[Survivor], dead: Interval, *, dying: list[str], degraded: list[str]
 ) -> str:
     """Say what the worst survivor goes to, what dies and who is left with too few supplies."""
-    words = [_survivor(fallen, survivors[0]) if survivors else _alone(fallen)]
+    words = [_survivor(fallen.label, survivors[0]) if survivors else _alone(fallen)]
     if dead.hi >= _LEAST_WATTS:
         words.append(_dead(dead, dying))
     if degraded:
@@ -57,8 +82,8 @@ def _alone(fallen: Fallen) -> str:
     return f"If {fallen.label} dies now, nothing with a rating takes its load over."
 
 
-def _survivor(fallen: Fallen, survivor: Survivor) -> str:
-    load, when = _load(survivor), f"If {fallen.label} dies now, {_what(survivor)}"
+def _survivor(fallen: str, survivor: Survivor) -> str:
+    load, when = _load(survivor), f"If {fallen} dies now, {_what(survivor)}"
     if survivor.survival is Survival.CANT_TELL:
         return f"{when} goes to {load}: CAN'T TELL whether it holds, {survivor.why}."
     if survivor.survival is Survival.WILL_TRIP:

@@ -76,6 +76,17 @@ class Stress:
         """Whether the node is one feed of one rack and nothing else."""
         self.strain = NO_STRAIN
 
+    @property
+    def name(self) -> str:
+        """Give a name that stays the same over restarts: the node, and the feeds whose loads it takes over."""
+        lost = {inflow.flow.move for inflow in self.inflows}
+        feeds = sorted(f"{move.rack.plan.rack.id}/{'+'.join(sorted(move.letters))}" for move in lost)
+        return f"{self.carried.state.plan.node.id} {' '.join(feeds)}"
+
+    def rack_ids(self) -> Iterator[str]:
+        """Name the racks whose loads it takes over."""
+        return (inflow.flow.move.rack.plan.rack.id for inflow in self.inflows)
+
     def refresh(self) -> None:
         """Work it out again if what it hangs on has changed."""
         if self.carried.has_changed or any(inflow.flow.has_changed for inflow in self.inflows):
@@ -172,6 +183,12 @@ class Stress:
                 return None
             values.append(gained)
         return add(values)
+
+
+def strongest(stresses: Iterable[Stress]) -> Strain:
+    """Give the highest ratios of several stresses."""
+    strains = [stress.strain for stress in stresses]
+    return Strain(*map(max, zip(*strains, strict=True))) if strains else NO_STRAIN
 
 
 def strain_of(loads: Iterable[Load]) -> Strain:
