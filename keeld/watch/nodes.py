@@ -54,6 +54,7 @@ class NodeState:
         "reactive",
         "set_name",
         "short",
+        "source_changed_ns",
         "target",
         "volt_amperes",
         "waits_ns",
@@ -68,6 +69,8 @@ class NodeState:
         self.rating_amperes = effective_amperes(plan.node)
         self.active_source: str | None = None
         """What a live device says it is fed from (utility, battery, ...); None while nothing tells."""
+        self.source_changed_ns: int | None = None
+        """Monotonic time at which that last changed."""
         levels = rules.all_levels(CONTINUOUS, PLANT, self.target)
         has_breaker = self.rating_amperes is not None
         self.continuous = {phase: Windows(levels) for phase in plan.lines} if has_breaker else {}
@@ -130,7 +133,10 @@ class NodeState:
         plan, node = self.plan, self.plan.node
         telling = [source for source in plan.tellers if source.value is not None]
         live = next((source for source in telling if source.rank_at(look.mono_ns) <= HELD), None)
+        before = self.active_source
         self.active_source = None if live is None else _source_named(live.value, node.sources)
+        if before is not None and self.active_source not in (None, before):
+            self.source_changed_ns = look.mono_ns
         plan.is_source_told = live is not None or not telling
         if live is not None and self.active_source != _NO_SOURCE:
             plan.parent = parent_by_source(node, self.active_source or "")
@@ -159,10 +165,13 @@ class NodeState:
             value = self.lines.get(phase)
             if value is None:
                 continue
-            nothing = unknown(self.plan.node.breaker_amperes or 0.0)
-            for slot in (*[nothing] * missed, value):
-                windows.push(slot.lo, slot.best, slot.hi)
-                self.short[phase].push(slot.lo, slot.best, slot.hi)
+            lo, best, hi, _ = value
+            short = self.short[phase]
+            for _ in range(missed):
+                windows.push(0.0, None, self.plan.node.breaker_amperes or 0.0)
+                short.push(0.0, None, self.plan.node.breaker_amperes or 0.0)
+            windows.push(lo, best, hi)
+            short.push(lo, best, hi)
         self._push(self.power, self.draw, missed)
         self._push(self.volt_amperes, self.apparent, missed)
 
@@ -184,6 +193,7 @@ class NodeState:
             for phase in mine.keys() & theirs.keys():
                 mine[phase].keep(theirs[phase])
         self.power.keep(before.power)
+        self.active_source, self.source_changed_ns = before.active_source, before.source_changed_ns
         if self.volt_amperes is not None and before.volt_amperes is not None:
             self.volt_amperes.keep(before.volt_amperes)
 
