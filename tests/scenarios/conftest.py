@@ -6,17 +6,20 @@ half a percent, because a load that stands still is itself suspicious.
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import math
+import shlex
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import yaml
 
 from keeld import config
 from keeld.model import Device
@@ -43,7 +46,7 @@ def at_s(text: str) -> float:
 
 @functools.cache
 def settings_of(site: str) -> Settings:
-    return config.rehearse(HERE / f"{site}.yaml")
+    return config.rehearse(HERE / "sites" / f"{site}.yaml")
 
 
 def wander(name: str, at: float) -> float:
@@ -76,6 +79,13 @@ class World:
         self.shares: dict[str, float] = defaultdict(lambda: 1e5)
 
     # -- what steps may do --
+
+    def do(self, words: Sequence[str]) -> None:
+        """Do a step: a method's name and its arguments, numbers as numbers, `key=value` by name."""
+        action, *rest = words
+        named = dict(word.split("=", 1) for word in rest if _is_named(word))
+        values = [_value(word) for word in rest if not _is_named(word)]
+        getattr(self, action)(*values, **{name: _value(value) for name, value in named.items()})
 
     def lose(self, node: str) -> None:
         self.dead.add(node)
@@ -119,8 +129,40 @@ class World:
             name: value(at) if callable(value) else value for name, value in shown.items()
         }
 
-    def set(self, name: str, value: Any) -> None:
-        setattr(self, name, value)
+    def link_power(self, *names: str) -> None:
+        """PDUs that live off their network port."""
+        self.link_powered.update(self._matching(names))
+
+    def swing_rack(self, rack: str, least: float, period_s: float) -> None:
+        self.swing[rack] = least, period_s
+
+    def tilt(self, device: str, *shares: float) -> None:
+        """Load the lines of a meter unevenly."""
+        self.unbalance[device] = tuple(shares)
+
+    def lean(self, rack: str, **shares: float) -> None:
+        """Split a rack's load over its feeds."""
+        self.split[rack] = shares
+
+    def stick(self, *names: str) -> None:
+        """Let devices repeat their answer for ever."""
+        self.stuck |= dict.fromkeys(self._matching(names))
+
+    def free(self, *names: str) -> None:
+        for name in self._matching(names):
+            self.stuck.pop(name, None)
+
+    def forget(self, *names: str) -> None:
+        """Write no lines of devices."""
+        self.absent.update(self._matching(names))
+
+    def remember(self, *names: str) -> None:
+        self.absent.difference_update(self._matching(names))
+
+    def backfill(self, device: str, age_s: float, watts: float) -> None:
+        """Write an old reading."""
+        readings = self._circuit(watts, device)
+        self.events.append({"time": T0_S + self.now_s - age_s, "device": device, "readings": readings})
 
     def _matching(self, names: Any) -> list[str]:
         known = [*self.site.devices, *self.site.network]
@@ -237,9 +279,18 @@ class World:
         return orjson.dumps({"time": time_s, "device": device.id, **form})
 
 
-def _is_like(name: str, pattern: str) -> bool:
-    import fnmatch
+def _is_named(word: str) -> bool:
+    return word.split("=", 1)[0].isidentifier() and "=" in word
 
+
+def _value(word: str) -> str | float:
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
+def _is_like(name: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern)
 
 
@@ -253,11 +304,26 @@ class Incident:
     name: str
     site: str
     lasts: str
-    steps: tuple[tuple[Any, ...], ...] = ()
-    hears: tuple[str, ...] = ()
-    says: dict[str, str] = field(default_factory=dict)
-    before: tuple[tuple[Any, ...], ...] = ()
-    rules: dict[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, Any] = field(default_factory=dict)
+    hears: Sequence[str] = ()
+    says: Mapping[str, str] = field(default_factory=dict)
+    complains: Sequence[str] = ()
+
+    @property
+    def acts(self) -> list[tuple[float, list[str]]]:
+        """The steps in their order, as words."""
+        told = [(at_s(time), line) for time, lines in self.steps.items() for line in _listed(lines)]
+        return [(due_s, shlex.split(line)) for due_s, line in sorted(told, key=lambda step: step[0])]
+
+
+def _listed(lines: Any) -> list[str]:
+    return lines if isinstance(lines, list) else [lines]
+
+
+def incidents() -> list[Incident]:
+    """Every incident of every file beside this one."""
+    documents = [yaml.safe_load(path.read_text()) for path in sorted(HERE.glob("*.yaml"))]
+    return [Incident(**{"site": document["site"]} | entry) for document in documents for entry in document["incidents"]]
 
 
 def polls(world: World, lasts_s: float) -> Iterator[tuple[float, Device]]:
@@ -294,37 +360,25 @@ def play(incident: Incident) -> Played:
     world, played = World(settings), Played()
     replay = Replay(
         settings.site,
-        {**settings.rules, **incident.rules},
+        settings.rules,
         tell=played.moves.extend,
         complain=lambda number, words: played.complaints.append((number, words)),
     )
-    for action, *arguments in incident.before:
-        getattr(world, action)(*_positional(arguments), **_named(arguments))
-    steps = sorted(((at_s(step[0]), index, step) for index, step in enumerate(incident.steps)), key=lambda s: s[:2])
-    number = 0
+    steps, number = incident.acts, 0
     for due_s, device in polls(world, at_s(incident.lasts)):
         while steps and steps[0][0] <= due_s:
-            world.now_s, _, (_, action, *arguments) = steps.pop(0)
-            getattr(world, action)(*_positional(arguments), **_named(arguments))
+            world.now_s, words = steps.pop(0)
+            world.do(words)
             for event in world.events:
                 number += 1
                 replay.take(number, orjson.dumps(event))
             world.events.clear()
         world.now_s = due_s
-        if device.id in world.absent:
-            continue
-        number += 1
-        replay.take(number, world.line(device))
+        if device.id not in world.absent:
+            number += 1
+            replay.take(number, world.line(device))
     replay.finish()
     return played
-
-
-def _positional(arguments: list[Any]) -> list[Any]:
-    return [argument for argument in arguments if not isinstance(argument, dict)]
-
-
-def _named(arguments: list[Any]) -> dict[str, Any]:
-    return {key: value for argument in arguments if isinstance(argument, dict) for key, value in argument.items()}
 
 
 @pytest.fixture
@@ -332,7 +386,7 @@ def stage() -> type:
     """The kit, for test files that cannot import one another."""
 
     class Kit:
-        incident = Incident
-        run = staticmethod(play)
+        incidents = staticmethod(incidents)
+        play = staticmethod(play)
 
     return Kit
