@@ -142,7 +142,7 @@ def _is_judged(zone: CoolingState) -> bool:
 
 
 def _probes(zone: CoolingState, ground: Ground) -> list[Intake]:
-    """List what may tell of the air around a loop: sensors at it, in its racks and their zones, and those zones' units."""
+    """List what may tell of the air around a loop: sensors at it, in its racks and zones, and those zones' units."""
     racks = {state.plan.rack.id for state in zone.racks}
     places = {zone.node.id, *(state.plan.rack.cooling_air for state in zone.racks)}
     found = [
@@ -161,7 +161,7 @@ def _can_tell(probe: Intake) -> bool:
 
 
 def _dew_points(probe: Intake, look: Look) -> Iterator[float | None]:
-    """Give each dew point that a device tells, or lets work out; None for one that it told before, or tells nonsense."""
+    """Give each dew point that a device tells or lets work out; None for one that is silent, or is nonsense."""
     own = probe.parts_of(DEW_POINT)
     for source in own.values():
         yield source.value if source.rank_at(look.mono_ns) <= HELD and _is_sane(source.value) else None

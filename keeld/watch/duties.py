@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from keeld.watch.circuits import Circuits
+from keeld.watch.condensation import Condensation
 from keeld.watch.contacts import Contacts
+from keeld.watch.coolant_flow import CoolantFlow
 from keeld.watch.curtail import Curtailment
 from keeld.watch.demand import SupplyContract
 from keeld.watch.duty import Duty
 from keeld.watch.effectiveness import EnergySpent
 from keeld.watch.faults import Faults
 from keeld.watch.forecast import NextToBreak
+from keeld.watch.fouling import Fouling
 from keeld.watch.gpus import Accelerators
 from keeld.watch.identities import Identities
+from keeld.watch.inlets import Inlets
+from keeld.watch.leaks import Leaks
+from keeld.watch.loops import Loops
 from keeld.watch.redundancy import Redundancy
 from keeld.watch.supply import Supply
 from keeld.watch.surges import Surges
 from keeld.watch.trips import Trips
 from keeld.watch.unproven import Unproven
 from keeld.watch.vacancies import Vacancies
+from keeld.watch.validity import Validity
 from keeld.watch.voltages import Voltages
+from keeld.watch.zones import Zones
 
 DUTIES: tuple[type[Duty], ...] = (
+    Validity,
     Trips,
     Faults,
     Supply,
@@ -28,6 +37,13 @@ DUTIES: tuple[type[Duty], ...] = (
     Surges,
     Circuits,
     Redundancy,
+    Leaks,
+    CoolantFlow,
+    Loops,
+    Condensation,
+    Zones,
+    Fouling,
+    Inlets,
     NextToBreak,
     SupplyContract,
     Curtailment,

@@ -87,7 +87,7 @@ INLET_RATE = Rule(
     title="intake air warms fast",
     levels={
         AI: (
-            level(Severity.WARNING, 20.0 / 60.0, QUARTER_HOUR_S, QUARTER_HOUR_S),  # 20 K in an hour
+            level(Severity.WARNING, 20.0 / 60.0, MINUTE_S, QUARTER_HOUR_S),  # 20 K in an hour, over a quarter of one
             level(Severity.WARNING, 1.0, MINUTE_S),
             level(Severity.CRITICAL, 1.0, MINUTE_S, needs=RUNAWAY),
         )
