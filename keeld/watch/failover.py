@@ -33,6 +33,8 @@ class Failover:
     ) -> None:
         self.cases: dict[tuple[str, str], Case] = {}
         self.stresses: list[Stress] = []
+        self.feed_cases: dict[str, list[tuple[str, Case]]] = {}
+        """Rack to what the loss of each of its feeds would do, by letter."""
         self.layouts = 0
         """How often it was laid out: whoever keeps something for each stress must follow."""
         self.look: Look | None = None
@@ -79,6 +81,12 @@ class Failover:
         self._below = below
         self._moves = list(layout.moves.values())
         self._busy = list({id(move): move for case in cases.values() if case.stresses for move in case.moves}.values())
+        self.feed_cases = {
+            rack_id: [
+                (letter, cases[key]) for letter in rack.plan.feeds if (key := ("feed", f"{rack_id}/{letter}")) in cases
+            ]
+            for rack_id, rack in self._racks.items()
+        }
         self._on_node = {}
         for stress in self.stresses:
             self._on_node.setdefault(stress.carried.state.plan.node.id, []).append(stress)
@@ -150,17 +158,11 @@ class Failover:
                 feeds.append(f"{rack.rack.id}/{letter}")
         return [self._carried[name].state for name in found], feeds
 
-    def feed_cases(self, rack_id: str) -> Iterator[tuple[str, Case]]:
-        """Give what may happen to a rack by the loss of each of its feeds, by letter."""
-        for letter in self._racks[rack_id].plan.feeds:
-            case = self.cases.get(("feed", f"{rack_id}/{letter}"))
-            if case is not None:
-                yield letter, case
-
     def worst_on(self, node_id: str) -> Stress | None:
         """Give the stress on a node that strains it most; None where it never takes anything over."""
-        found = [stress for stress in self._on_node.get(node_id, ()) if stress.strain.hi > 0.0]
-        return max(found, key=_by_strain, default=None)
+        found = self._on_node.get(node_id, ())
+        worst = max(found, key=_by_strain) if len(found) > 1 else next(iter(found), None)
+        return worst if worst is not None and worst.strain.hi > 0.0 else None
 
     def tell_all(self) -> Iterator[FailoverCase]:
         """Give every case, feeds first."""

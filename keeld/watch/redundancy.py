@@ -9,17 +9,17 @@ dead (rule 7) nothing is said of racks that hang on it: it has happened already.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar
 
 from keeld.alerts.alarm import Evidence, Target
-from keeld.alerts.board import Board
+from keeld.alerts.board import Board, Key
 from keeld.alerts.machine import Span
 from keeld.alerts.rules import AI, Level, Rule
 from keeld.budgets.day_maxima import DayMaxima
-from keeld.budgets.source import HELD
 from keeld.metrics import FAILOVER_CURRENT, FAILOVER_HI_RATIO, FAILOVER_LO_RATIO, FAILOVER_PEAK_RATIO
 from keeld.model import Moment, Reading
 from keeld.watch.duty import Duty, Ground, Slot
@@ -45,6 +45,10 @@ class Exposed:
     stresses: tuple[Stress, ...]
     rules: Mapping[str, tuple[Rule, tuple[Level, ...]]]
     """Those of rules 4, 5 and 6 that are on here, with their levels."""
+    keys: tuple[Key, ...]
+    """Their places on the board."""
+    least: float
+    """Derated load below which none of them has anything to say."""
 
 
 class Redundancy(Duty):
@@ -108,8 +112,16 @@ class Redundancy(Duty):
         yield max(1, len(self.failover.stresses) // 20)
         self._begin_day(slot.now)
         for exposed in self.exposed:
-            self._judge(exposed, slot.now, board)
-            yield 1
+            if self._is_open(exposed, board):
+                self._judge(exposed, slot.now, board)
+                yield 20
+        yield max(1, len(self.exposed) // 5)
+
+    def _is_open(self, exposed: Exposed, board: Board) -> bool:
+        """Whether there is anything to judge: nearly always there is not."""
+        if max([stress.strain.derated_lo for stress in exposed.stresses]) > exposed.least:
+            return True
+        return _name(exposed.target) in self._day_peaks or any(key in board.alarms for key in exposed.keys)
 
     def _note_peaks(self, now: Moment) -> None:
         self._seen_slots += 1
@@ -223,26 +235,20 @@ class Redundancy(Duty):
     def readings(self, kind: str, name: str) -> Iterator[Reading]:
         """Give what each feed's loss would do to a rack, and what a node would carry after the worst failure for it."""
         if kind == "rack":
-            for letter, case in self.failover.feed_cases(name):
+            for letter, case in self.failover.feed_cases.get(name, ()):
                 yield from _ratios(strongest(case.stresses), f"feed/{letter}")
         elif kind == "power_node":
             stress = self.failover.worst_on(name)
             if stress is not None:
                 yield from _ratios(stress.strain, "")
                 yield Reading(FAILOVER_PEAK_RATIO, self.peaks.peak(stress.number))
-                yield from _currents(stress)
+                yield from (Reading(FAILOVER_CURRENT, amperes, phase) for phase, amperes in stress.currents())
 
 
 def _ratios(strain: Strain, part: str) -> Iterator[Reading]:
     if strain.hi > 0.0:
         yield Reading(FAILOVER_LO_RATIO, strain.lo, part)
         yield Reading(FAILOVER_HI_RATIO, strain.hi, part)
-
-
-def _currents(stress: Stress) -> Iterator[Reading]:
-    for load in stress.loads():
-        if load.unit == "A" and load.value.best is not None and load.value.rank <= HELD:
-            yield Reading(FAILOVER_CURRENT, load.value.best, load.constraint.partition("/")[2])
 
 
 def _name(target: Target) -> str:
@@ -262,7 +268,10 @@ def find_exposed(ground: Ground) -> Iterator[Exposed]:
     racks_found = ((_rack_target(ground, name), stresses) for name, stresses in by_rack.items())
     nodes_found = ((_node_target(ground, name), stresses) for name, stresses in by_node.items())
     for target, stresses in chain(racks_found, nodes_found):
-        yield Exposed(target, tuple(stresses), _rules_at(ground, target))
+        rules = _rules_at(ground, target)
+        keys = tuple((name, target.kind, target.id) for name in rules)
+        least = min((levels[0].limit for _, levels in rules.values()), default=math.inf)
+        yield Exposed(target, tuple(stresses), rules, keys, least)
 
 
 def _rules_at(ground: Ground, target: Target) -> dict[str, tuple[Rule, tuple[Level, ...]]]:

@@ -171,6 +171,17 @@ class Stress:
             loads.append(Load(name, "A", rating, rating, node.derate, state.breaker_base, cap(value, most)))
         return loads
 
+    def currents(self) -> list[tuple[str, float]]:
+        """Give the likeliest current of each line, in A; none where a line is not measured, or nothing flows in."""
+        inflows = [inflow for inflow in self.inflows if inflow.flow.watts.hi > 0.0]
+        found = []
+        for place, phase in enumerate(self.carried.state.plan.lines if inflows and self.carried.rating_amperes else ()):
+            line = self._line(place, inflows)
+            if line is None or line.best is None or line.rank > HELD:
+                return []
+            found.append((phase, line.best))
+        return found
+
     def _line(self, place: int, inflows: list[Inflow]) -> Value | None:
         """Give what one line would carry; None where nothing tells what it carries or what flows into it."""
         before = self.carried.lines[place]
