@@ -62,7 +62,13 @@ class App:
         self.fanout = Fanout()
         self.live = Live(settings.site.devices.values())
         self.state = State(settings.storage.directory / "state.db", health=self.health)
-        watch = Watch(settings.site, settings.rules, now=moment_now(), restored=_restored(self.state.alarms))
+        watch = Watch(
+            settings.site,
+            settings.rules,
+            now=moment_now(),
+            restored=_restored(self.state.alarms),
+            observe_s=settings.observe_s,
+        )
         watch.recall(self.state.notes, moment_now())
         self.judge = Judge(watch, self.state, self.fanout, self.live, self.health)
         self.judge.on_committed = self._hand_on
@@ -220,7 +226,7 @@ class App:
 
     async def _follow(self, settings: Settings) -> None:
         before, self.settings = self.settings, settings
-        self.judge.note(self.judge.watch.reload(settings.site, settings.rules, moment_now()))
+        self.judge.note(self.judge.watch.reload(settings.site, settings.rules, moment_now(), observe_s=settings.observe_s))
         self.live.replace(settings.site.devices.values())
         await self._follow_devices(settings)
         if settings.influx != before.influx:

@@ -359,6 +359,8 @@ class Transition:
     child_count: int = 0
     owner: str = ""
     """Who acknowledged or closed it."""
+    route: str = ""
+    """The one channel that hears of it; empty for all that want its severity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

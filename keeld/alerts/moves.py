@@ -53,6 +53,7 @@ def transition(
         children=tuple(children.values())[:CHILDREN_LISTED],
         child_count=len(children),
         owner=alarm.owner,
+        route=alarm.rule.route,
     )
 
 

@@ -59,6 +59,8 @@ def event(outgoing: Outgoing, site: str) -> dict[str, Any]:
     """Give the event without its routing key."""
     if outgoing.notice is Notice.RESOLVE:
         return {"event_action": "resolve", "dedup_key": dedup_key(outgoing)}
+    if outgoing.notice is Notice.ACKNOWLEDGE:
+        return {"event_action": "acknowledge", "dedup_key": dedup_key(outgoing)}
     link = words.runbook(outgoing.transition)
     return {
         "event_action": "trigger",

@@ -21,10 +21,11 @@ from keeld.errors import DeliveryError
 from keeld.health import Health
 from keeld.model import Notice, Severity, Transition
 from keeld.settings import ChannelSettings
+from keeld.state.audit import Audited
 from keeld.state.database import Contents, Database, Outgoing, Plan, dump_move, read_move, uid
 from keeld.state.routing import route
 
-__all__ = ["Outgoing", "State"]
+__all__ = ["Audited", "Outgoing", "State"]
 
 _log = structlog.get_logger()
 _Key = TypeVar("_Key")
@@ -160,6 +161,20 @@ class State:
         known = {uid(move) for move in unsaved}
         return (unsaved + [move for move in saved if uid(move) not in known])[:limit]
 
+    async def record(self, entry: Audited) -> None:
+        """Keep in the audit what somebody asked for; returns once the disk knows, has failed or took 2 s."""
+        _log.info("act", who=entry.who, act=entry.act, about=entry.about, was_done=entry.was_done, result=entry.result)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._in_thread(self._database.record, entry)
+        except (DeliveryError, TimeoutError) as error:
+            _log.error("act not in the audit", who=entry.who, act=entry.act, reason=str(error) or "the disk hangs")
+
+    async def audited(self, limit: int = 100) -> list[Audited]:
+        """Give the newest acts of the audit first; raises DeliveryError while the disk does not answer."""
+        found: list[Audited] = await self._in_thread(self._database.audited, limit)
+        return found
+
     async def run(self) -> None:
         """Write what is committed, and retry every 5 s while the disk is unwritable."""
         while True:
@@ -221,7 +236,7 @@ class State:
         ]
         if move.notice is Notice.RESOLVE:
             self._told = {pair: body for pair, body in self._told.items() if pair[1] != move.key}
-        else:
+        elif move.notice is not Notice.ACKNOWLEDGE:
             self._told.update({(message.channel, move.key): dump_move(move) for message in messages})
         return messages
 

@@ -22,6 +22,7 @@ import structlog
 
 from keeld.errors import ConfigError, DeliveryError, Problem
 from keeld.model import AlertState, Notice, Severity, Transition
+from keeld.state.audit import Audited, read_audited, write_audited
 from keeld.state.notes import read_notes, write_notes
 
 _log = structlog.get_logger()
@@ -59,6 +60,11 @@ _MIGRATIONS = (
     """
     ALTER TABLE told ADD COLUMN body BLOB NOT NULL DEFAULT x'';
     ALTER TABLE outbox ADD COLUMN heard TEXT;
+    """,
+    """
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, who TEXT NOT NULL, act TEXT NOT NULL, about TEXT NOT NULL,
+        was_done INTEGER NOT NULL, result TEXT NOT NULL);
     """,
 )
 
@@ -161,6 +167,16 @@ class Database:
         """Write the notes that changed; None takes one away."""
         with self._use() as connection:
             write_notes(connection, changes, time_ns)
+
+    def record(self, entry: Audited) -> None:
+        """Append an act to the audit."""
+        with self._use() as connection:
+            write_audited(connection, entry)
+
+    def audited(self, limit: int) -> list[Audited]:
+        """Give the newest acts first."""
+        with self._use() as connection:
+            return read_audited(connection, limit)
 
     def transitions(self, limit: int, since_ns: int) -> list[Transition]:
         """Give the newest transitions first."""

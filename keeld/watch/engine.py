@@ -299,8 +299,12 @@ class Watch:
         self._board.restore(saved, subject.rule, subject.levels, subject.target, now)
         self._state.feeds.resume(saved)
 
-    def reload(self, site: Site, rules: Mapping[str, RuleSettings], now: Moment) -> tuple[Transition, ...]:
+    def reload(
+        self, site: Site, rules: Mapping[str, RuleSettings], now: Moment, *, observe_s: float | None = None
+    ) -> tuple[Transition, ...]:
         """Take a new configuration: what did not change keeps its past, what has gone is withdrawn."""
+        if observe_s is not None:
+            self._board.holds.observing.span_s = observe_s
         before = self._state
         saved = {(alarm.rule, alarm.target_kind, alarm.target_id): alarm for alarm in self._board.snapshot()}
         self._closing = None

@@ -85,7 +85,7 @@ def test_schema_knows_every_key_and_form() -> None:
     schema = json_schema()
     assert set(schema["properties"]) == {
         *("site", "poll", "influx", "storage", "mqtt", "http", "timings_note"),
-        *("power", "cooling", "racks", "network", "devices", "rules", "notify", "heartbeat"),
+        *("power", "cooling", "racks", "network", "devices", "rules", "observe", "notify", "heartbeat"),
     }
     assert schema["required"] == ["site"]
     definitions = schema["$defs"]
