@@ -19,6 +19,7 @@ from keeld.watch.inlets import Inlets
 from keeld.watch.leaks import Leaks
 from keeld.watch.loops import Loops
 from keeld.watch.redundancy import Redundancy
+from keeld.watch.rows import Rows
 from keeld.watch.supply import Supply
 from keeld.watch.surges import Surges
 from keeld.watch.trips import Trips
@@ -49,6 +50,7 @@ DUTIES: tuple[type[Duty], ...] = (
     Curtailment,
     EnergySpent,
     Contacts,
+    Rows,
     Accelerators,
     Identities,
     Vacancies,

@@ -18,6 +18,7 @@ from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
 from keeld.watch.rulebook import Windows
 from keeld.watch.state import SiteState
+from keeld.watch.validity import Validity
 
 _LEAST_SEEN_S = 30.0
 _LEAST_LIMIT_WATTS = 1.0
@@ -37,6 +38,7 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
         ),
         alarms=tuple(alarm_view(alarm) for alarm in board.alarms.values()),
         forecasts=next((duty.ranking for duty in state.duties if isinstance(duty, NextToBreak)), ()),
+        suspects=next((duty.suspects for duty in state.duties if isinstance(duty, Validity)), ()),
     )
 
 
