@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keeld.budgets.source import SECOND_NS, Source
+from keeld.budgets.validity import ANYTHING, POSSIBLE
 from keeld.errors import Outage
 from keeld.metrics import (
     APPARENT_POWER,
@@ -88,6 +89,7 @@ class Intake:
         if source is None:
             keeps_peaks = metric in (POWER, CURRENT)
             source = self.sources[metric, part] = Source(keep_recent=keep_recent, keep_peaks=keeps_peaks)
+            source.least, source.most = POSSIBLE.get(metric, ANYTHING)
         return source
 
     def learn(self, metric: Metric) -> None:

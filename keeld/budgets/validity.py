@@ -42,6 +42,7 @@ POSSIBLE: Mapping[Metric, tuple[float, float]] = MappingProxyType(
     }
 )
 """What can be, whatever the device."""
+ANYTHING = (-math.inf, math.inf)
 
 BUSY_RATIO = 0.1
 """Below this share of its rating a meter's class does not hold, and a load may well stand still."""

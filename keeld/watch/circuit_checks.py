@@ -11,6 +11,7 @@ from keeld.budgets.meters import Meter
 from keeld.budgets.source import GOOD, MINUTE_NS, SECOND_NS, Source
 from keeld.budgets.topology import Topology
 from keeld.budgets.validity import (
+    ANYTHING,
     BUSY_RATIO,
     SPIKE_RATIO,
     Line,
@@ -83,7 +84,7 @@ class Circuit:
 
     def _bound(self) -> None:
         """Let its sources refuse what cannot be: powers beyond the rating, currents below nothing."""
-        least, most = (-math.inf, math.inf) if self.rating_watts is None else power_bounds(self.rating_watts)
+        least, most = ANYTHING if self.rating_watts is None else power_bounds(self.rating_watts)
         for power in self.meter.powers:
             power.least, power.most = least, most
         for sources in self.meter.lines.values():

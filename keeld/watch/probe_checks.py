@@ -35,7 +35,6 @@ class Probe:
         self.source = source
         self._seen: tuple[float, int] | None = None
         self._still = Stillness()
-        source.least, source.most = POSSIBLE[metric]
 
     def look_at_samples(self, doubts: Doubts, now: Moment) -> None:
         """Check a new sample against the one before: air and coolant have mass."""
