@@ -33,8 +33,11 @@ _COMPLAINTS_MOST = 1000
 )
 @click.option("--transitions", "shows_all", is_flag=True, help="Print every change of state, told or not.")
 @click.option("--run-on", default="0s", show_default=True, help="Let time go on after the last line: 15m, 2h.")
+@click.option("--observe", default="off", show_default=True, help="Tell nothing of what is new for so long: off, 72h.")
 @click.pass_context
-def command(ctx: click.Context, config_path: Path, recording: Path, run_on: str, *, shows_all: bool) -> None:
+def command(
+    ctx: click.Context, config_path: Path, recording: Path, run_on: str, observe: str, *, shows_all: bool
+) -> None:
     """Judge recorded batches by this configuration, in simulated time, and print one JSON line per notification.
 
     Lines are what `keeld record` writes. A line that is bad, of an unknown device or older than the newest one is
@@ -44,20 +47,21 @@ def command(ctx: click.Context, config_path: Path, recording: Path, run_on: str,
 
     from keeld import config
     from keeld.replay import Replay
-    from keeld.replay.forms import notification_form, transition_form
+    from keeld.replay.forms import notice_kind, notification_form, transition_form
 
     settings = config.rehearse(config_path)
-    run_on_s = _span_s(run_on)
+    run_on_s = _span_s(run_on, "--run-on")
+    observe_s = 0.0 if observe == "off" else _span_s(observe, "--observe")
     out = sys.stdout.buffer
     complaints = _Complaints(recording)
 
     def tell(moves: Sequence[Transition]) -> None:
         for move in moves:
-            if shows_all or move.notice is not None:
+            if shows_all or notice_kind(move):
                 form = transition_form(move) if shows_all else notification_form(move)
                 out.write(orjson.dumps(form, option=orjson.OPT_APPEND_NEWLINE))
 
-    replay = Replay(settings.site, settings.rules, tell=tell, complain=complaints.take)
+    replay = Replay(settings.site, settings.rules, tell=tell, complain=complaints.take, observe_s=observe_s)
     for number, line in _lines(recording):
         replay.take(number, line)
     replay.finish(run_on_s=run_on_s)
@@ -67,12 +71,12 @@ def command(ctx: click.Context, config_path: Path, recording: Path, run_on: str,
     ctx.exit(0 if replay.tally.batches or not replay.tally.lines else EXIT_FAILED)
 
 
-def _span_s(text: str) -> float:
+def _span_s(text: str, option: str) -> float:
     from keeld.config.scalars import seconds
 
     span_s = seconds(text)
     if span_s is None:
-        raise click.BadParameter(f"'{text}' is no span; write 90s, 15m or 2h", param_hint="--run-on")
+        raise click.BadParameter(f"'{text}' is no span; write 90s, 15m or 2h", param_hint=option)
     return span_s
 
 

@@ -12,7 +12,7 @@ _UNTOLD = "transition"
 
 
 def notice_kind(move: Transition) -> str:
-    """Say what people are told: firing, escalated, resolved, unverifiable, withdrawn; empty where it is nothing."""
+    """Say what people are told: firing, escalated, resolved, unverifiable, withdrawn; empty where it is nothing new."""
     if move.notice is None:
         return ""
     return move.ended if move.notice is Notice.RESOLVE else _KINDS.get(move.notice, "")
@@ -28,7 +28,8 @@ def notification_form(move: Transition) -> dict[str, Any]:
         "severity": str(move.severity),
         "title": move.title,
         "cause": move.cause,
-        "children": [],
+        "children": list(move.children),
+        "child_count": move.child_count,
         "alert_id": move.alert_id,
     }
 
@@ -43,4 +44,6 @@ def transition_form(move: Transition) -> dict[str, Any]:
         "hi": move.hi,
         "limit": move.limit,
         "unit": move.unit,
+        "quiet": move.quiet,
+        "owner": move.owner,
     }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keeld.alerts.acts import Act, RefusedError
 from keeld.alerts.restored import RestoredAlarm
 from keeld.batch_json import BadBatchError, BatchReader, read_form, read_time
 from keeld.model import Moment, RuleSettings, Site, Transition
@@ -51,10 +52,19 @@ class _Line:
 class Replay:
     """One recording being judged. `tell` gets the moves of alarms, `complain` a line's number and what is wrong."""
 
-    def __init__(self, site: Site, rules: Mapping[str, RuleSettings], *, tell: Tell, complain: Complain) -> None:
+    def __init__(
+        self,
+        site: Site,
+        rules: Mapping[str, RuleSettings],
+        *,
+        tell: Tell,
+        complain: Complain,
+        observe_s: float = 0.0,
+    ) -> None:
         self.tally = Tally()
         self._site = site
         self._rules = rules
+        self._observe_s = observe_s
         self._tell = tell
         self._complain = complain
         self._reader = BatchReader(site.devices)
@@ -132,7 +142,7 @@ class Replay:
             self._note(watch.feed(batch, self._now))
         elif event is not None:
             self.tally.events += 1
-            self._happen(watch, event)
+            self._happen(watch, event, line.number)
 
     @property
     def _now(self) -> Moment:
@@ -143,8 +153,7 @@ class Replay:
         self._newest_ns = wall_ns
         if self._watch is None:
             self._wall_less_mono_ns = wall_ns - self._mono_ns
-            self._watch = Watch(self._site, self._rules, now=self._now, unrecorded=self._unrecorded)
-            return self._watch
+            return self._begin(())
         watch, until_ns = self._watch, wall_ns - self._wall_less_mono_ns
         self._wake_until(watch, min(until_ns, self._mono_ns + _GAP_MOST_NS))
         self._mono_ns = until_ns
@@ -165,19 +174,40 @@ class Replay:
         self._saved = self._watch.snapshot()
         self._tell(moves)
 
-    def _happen(self, watch: Watch, event: Event) -> None:
+    def _happen(self, watch: Watch, event: Event, number: int) -> None:
         if isinstance(event, Restart):
             self._restart(event.down_s)
         elif isinstance(event, ClockStep):
-            step_ns = round(event.step_s * _SECOND_NS)
-            self._wall_less_mono_ns += step_ns
+            self._wall_less_mono_ns += round(event.step_s * _SECOND_NS)
             self._newest_ns = self._now.wall_ns
+        else:
+            self._act(watch, event, number)
+
+    def _act(self, watch: Watch, act: Act, number: int) -> None:
+        """Do what somebody asked for; an act is on disk before it counts."""
+        try:
+            acted = watch.act(act, self._now)
+        except RefusedError as error:
+            self._refuse(number, str(error))
+            return
+        self._note(acted.transitions)
+        self._saved, self._notes = watch.snapshot(), watch.memory()
 
     def _restart(self, down_s: float) -> None:
         """Go on with what a kill would have left on disk: alarms as last committed, notes as last kept."""
         self._mono_ns += round(down_s * _SECOND_NS)
         self._newest_ns = self._now.wall_ns
-        alarms = [RestoredAlarm.load(alarm.dump()) for alarm in self._saved]
-        self._watch = Watch(self._site, self._rules, now=self._now, restored=alarms, unrecorded=self._unrecorded)
-        self._watch.recall(self._notes, self._now)
-        self._note(self._watch.tick(self._now).transitions)
+        watch = self._begin([RestoredAlarm.load(alarm.dump()) for alarm in self._saved])
+        watch.recall(self._notes, self._now)
+        self._note(watch.tick(self._now).transitions)
+
+    def _begin(self, alarms: Sequence[RestoredAlarm]) -> Watch:
+        self._watch = Watch(
+            self._site,
+            self._rules,
+            now=self._now,
+            restored=alarms,
+            unrecorded=self._unrecorded,
+            observe_s=self._observe_s,
+        )
+        return self._watch

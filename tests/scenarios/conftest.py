@@ -76,6 +76,7 @@ class World:
         self.absent: set[str] = set()  # devices of which no line is written at all
         self.events: list[dict[str, Any]] = []
         self.clock_s = 0.0  # error of the wall clock
+        self.down_until_s = 0.0
         self.shares: dict[str, float] = defaultdict(lambda: 1e5)
 
     # -- what steps may do --
@@ -117,6 +118,11 @@ class World:
         """Write an event line."""
         self.events.append({"time": T0_S + self.now_s + self.clock_s, "event": event, **fields})
 
+    def kill(self, down_s: float = 0.0) -> None:
+        """Kill keeld; nothing is polled while it is down."""
+        self.say("restart", down=down_s)
+        self.down_until_s = self.now_s + down_s
+
     def step_clock(self, seconds: float) -> None:
         self.say("clock_step", step_s=seconds)
         self.clock_s += seconds
@@ -125,9 +131,9 @@ class World:
         """Let a device show these readings beside its own; `__` stands for the slash before a part."""
         shown = {name.replace("__", "/"): value for name, value in readings.items()}
         before = self.extra.get(device, lambda _: {})
-        self.extra[device] = lambda at: before(at) | {
-            name: value(at) if callable(value) else value for name, value in shown.items()
-        }
+        self.extra[device] = lambda at: (
+            before(at) | {name: value(at) if callable(value) else value for name, value in shown.items()}
+        )
 
     def link_power(self, *names: str) -> None:
         """PDUs that live off their network port."""
@@ -374,7 +380,7 @@ def play(incident: Incident) -> Played:
                 replay.take(number, orjson.dumps(event))
             world.events.clear()
         world.now_s = due_s
-        if device.id not in world.absent:
+        if device.id not in world.absent and due_s >= world.down_until_s:
             number += 1
             replay.take(number, world.line(device))
     replay.finish()
