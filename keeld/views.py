@@ -173,6 +173,48 @@ class AlarmQuality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuleView:
+    """A rule as this site runs it."""
+
+    number: int
+    """As in the table of default rules; 0 for a rule of the operator's own."""
+    name: str
+    title: str
+    is_enabled: bool
+    is_own: bool
+    severities: tuple[Severity, ...]
+    targets: int
+    """At how many targets it is judged."""
+    examples: tuple[str, ...]
+    standing: int
+    """Its alarms that fire or clear now."""
+    observed: int
+    """At how many targets it is only observed yet."""
+    observed_until_ns: int
+    why: str
+    """Why it is idle or off, or what changed it; empty where it is as it ships."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldView:
+    """A shelf, or announced work."""
+
+    id: str
+    kind: str
+    """shelf or maintenance."""
+    about: str
+    """An alarm's key or a selector."""
+    owner: str
+    reason: str
+    begins_ns: int
+    ends_ns: int
+    is_now: bool
+    every_days: int = 0
+    holds: tuple[str, ...] = ()
+    """Ids of the alarms that it keeps quiet now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WouldHave:
     """An alarm that would have been sent, had it not only been observed."""
 

@@ -18,6 +18,7 @@ from keeld.alerts.board import Board
 from keeld.alerts.holds import Holds
 from keeld.alerts.restored import RestoredAlarm
 from keeld.budgets.aftermath import FailoverCase
+from keeld.budgets.headroom import Headroom
 from keeld.budgets.intake import METERING_KINDS
 from keeld.budgets.source import SECOND_NS, Look
 from keeld.budgets.topology import build
@@ -27,8 +28,10 @@ from keeld.model import OWN_DRIVER, Batch, Moment, RuleSettings, Site, Transitio
 from keeld.views import OrderView, SiteView
 from keeld.watch.acting import Floor, perform
 from keeld.watch.curtail import Curtailment
+from keeld.watch.desk import Desk
 from keeld.watch.failover import Failover
 from keeld.watch.feeds import CHECK_NS
+from keeld.watch.headroom import HeadroomWatch
 from keeld.watch.reach import note_first_sight, rulebook, settle
 from keeld.watch.state import SiteState, findings
 from keeld.watch.subjects import Subject
@@ -215,6 +218,13 @@ class Watch:
         found = self._failover(now)
         return found.tell_all() if rack_id is None else found.tell_of(rack_id)
 
+    def headroom(self, now: Moment, rack_id: str | None = None) -> Iterator[Headroom | None]:
+        """Say what may be added to each rack, or to one; None between two where a caller may let others run."""
+        found = next(duty for duty in self._state.duties if isinstance(duty, HeadroomWatch))
+        look = Look(now.mono_ns)
+        self._state.see(look)
+        return found.tell(look, rack_id)
+
     def failover_without(self, targets: Sequence[tuple[str, str]], now: Moment) -> FailoverCase | None:
         """Say what would happen if these died together, (`feed`, `rack/letter`) and (`power_node`, id); None for none.
 
@@ -264,6 +274,11 @@ class Watch:
         """Do what somebody asks for; raises RefusedError, and then nothing has changed."""
         done = perform(act, Floor(self._board, self._state.subjects, now))
         return Acted(self._take_moves(), done)
+
+    @property
+    def desk(self) -> Desk:
+        """What people who look after alarms ask for: rules, shelves, works, figures."""
+        return Desk(self._board, self._state, self.failover_without)
 
     def _settle_board(self) -> None:
         """Let the board know this configuration: what selectors mean in it, and what work takes out of service."""

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from keeld.alerts.alarm import Alarm as BoardAlarm
 from keeld.alerts.board import Board
+from keeld.alerts.causes import CHILDREN_LISTED
 from keeld.budgets.interval import published, verdict
 from keeld.budgets.source import HELD
-from keeld.model import Interval, Moment, Quality
+from keeld.model import AlertState, Interval, Moment, Quality
 from keeld.views import Alarm, Judgement, NodeView, RackView, SiteView, Verdict
 from keeld.watch.cooling import CoolingState
 from keeld.watch.derived import site_draw
@@ -28,6 +29,8 @@ _WORST = (Verdict.OVER, Verdict.CANT_TELL, Verdict.OK)
 
 def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
     """Put the whole site together."""
+    standing = (alarm.since_ns for alarm in board.alarms.values() if alarm.state is not AlertState.PENDING)
+    first_ns = min(standing, default=0)
     return SiteView(
         time_ns=now.wall_ns,
         draw=site_draw(list(state.racks.values())),
@@ -36,7 +39,7 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
             *(_node_view(node) for node in state.nodes.values()),
             *(_cooling_view(zone) for zone in state.cooling.values()),
         ),
-        alarms=tuple(alarm_view(alarm) for alarm in board.alarms.values()),
+        alarms=tuple(alarm_view(alarm, board, first_ns) for alarm in board.alarms.values()),
         forecasts=next((duty.ranking for duty in state.duties if isinstance(duty, NextToBreak)), ()),
         suspects=next((duty.suspects for duty in state.duties if isinstance(duty, Validity)), ()),
     )
@@ -215,9 +218,9 @@ def binding(judgements: tuple[Judgement, ...]) -> Judgement | None:
     return max(measured, key=lambda item: item.load_ratio or 0.0, default=None)
 
 
-def alarm_view(alarm: BoardAlarm) -> Alarm:
-    """Give an alarm as page and commands list it."""
-    evidence = alarm.evidence
+def alarm_view(alarm: BoardAlarm, board: Board, first_ns: int) -> Alarm:
+    """Give an alarm as page and commands list it; `first_ns` is when the first of those that stand began."""
+    evidence, children = alarm.evidence, board.children(alarm)
     return Alarm(
         key=alarm.key,
         alert_id=alarm.alert_id,
@@ -235,4 +238,11 @@ def alarm_view(alarm: BoardAlarm) -> Alarm:
         title=alarm.title,
         text=alarm.text,
         cause=alarm.held_by or evidence.cause,
+        quiet=alarm.quiet,
+        owner=alarm.owner,
+        children=tuple(children.values())[:CHILDREN_LISTED],
+        child_count=len(children),
+        is_first_out=alarm.since_ns == first_ns and alarm.state is not AlertState.PENDING,
+        chatters=alarm.chatters,
+        is_latched=alarm.rule.is_latched,
     )
