@@ -183,9 +183,9 @@ class Spikes:
         return usual
 
     def _usual(self, value: float, least: float) -> float | None:
-        """Give the median that a value lies too far from; None where it does not."""
+        """Give the median that a value lies too far from; None where it does not, or has been there just before."""
         samples = self._samples
-        if len(samples) < _SPIKE_SAMPLES or abs(value - samples[-1]) <= least:
+        if len(samples) < _SPIKE_SAMPLES or min(samples) - least <= value <= max(samples) + least:
             return None
         middle = median(samples)
         scatter = median(abs(sample - middle) for sample in samples)
