@@ -14,6 +14,7 @@ from keeld.watch.faults import Faults
 from keeld.watch.forecast import NextToBreak
 from keeld.watch.fouling import Fouling
 from keeld.watch.gpus import Accelerators
+from keeld.watch.headroom import HeadroomWatch
 from keeld.watch.identities import Identities
 from keeld.watch.inlets import Inlets
 from keeld.watch.leaks import Leaks
@@ -55,4 +56,5 @@ DUTIES: tuple[type[Duty], ...] = (
     Identities,
     Vacancies,
     Unproven,
+    HeadroomWatch,
 )
