@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+from keeld.climate import ThermalClass
 from keeld.contract import Contract, CurtailOrder
 from keeld.errors import Outage
 from keeld.metrics import Metric
@@ -226,17 +227,6 @@ class CoolingNode:
     flow_error_ratio: float = 0.03
     rise_error_kelvin: float = 0.3
     """Classes of the flow meter and of the pair of probes that measured heat is worked out from."""
-
-
-class ThermalClass(NamedTuple):
-    """What the air at a rack's intake may be: bounds in °C. `metres_per_kelvin` is how altitude lowers the hottest."""
-
-    recommended_least_celsius: float
-    recommended_most_celsius: float
-    allowable_least_celsius: float
-    allowable_most_celsius: float
-    dew_most_celsius: float | None = None
-    metres_per_kelvin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

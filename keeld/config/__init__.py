@@ -15,6 +15,7 @@ from pathlib import Path
 
 from keeld.config.build import build_devices, build_settings, with_kind
 from keeld.config.contract_checks import check_contract
+from keeld.config.cooling_checks import check_cooling
 from keeld.config.device_checks import check_devices
 from keeld.config.document import read_document
 from keeld.config.draft import Draft, draft
@@ -100,6 +101,7 @@ def _read(
     check_rules(drafted, report)
     check_power(drafted, report)
     check_racks(drafted, report)
+    check_cooling(drafted, report)
     check_contract(drafted, report)
     addresses = check_devices(drafted, known, report)
     devices = _with_kinds(build_devices(drafted, addresses, path.parent), drafted, known=known, report=report)

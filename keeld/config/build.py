@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from keeld.climate import WATER_CLASSES, ThermalClass
 from keeld.config.addresses import Address
 from keeld.config.contract_checks import USUAL_STEP_S, roots
 from keeld.config.draft import Draft
@@ -23,6 +24,7 @@ from keeld.config.site_schema import (
     RackEntry,
     SourceKeys,
     TariffKeys,
+    ThermalClassEntry,
 )
 from keeld.contract import Contract, DemandLimit
 from keeld.credentials import Secret
@@ -152,6 +154,9 @@ def _site(document: Document, devices: Mapping[str, Device]) -> Site:
         devices=MappingProxyType(dict(devices)),
         network=MappingProxyType({name: entry.address for name, entry in document.network.items()}),
         contract=_contract(document),
+        thermal_classes=MappingProxyType(
+            {name: _thermal_class(entry) for name, entry in document.thermal_classes.items()}
+        ),
     )
 
 
@@ -220,6 +225,30 @@ def _cooling(name: str, node: CoolingEntry) -> CoolingNode:
         units_watts=tuple(unit_kw * _KILO for unit_kw in node.units_kw),
         redundancy=node.redundancy,
         coolant=node.coolant,
+        pumps=node.pumps,
+        pumps_needed=node.pumps_needed,
+        supply_most_celsius=node.supply_max_c,
+        return_most_celsius=node.return_max_c,
+        facility_most_celsius=None if node.water_class is None else WATER_CLASSES[node.water_class],
+        flow_least_litres_per_minute=node.flow_min_lpm,
+        pressure_least_pascals=_kilo(node.pressure_min_kpa),
+        design_rise_kelvin=node.design_rise_k,
+        volume_litres=node.volume_l,
+        air_cubic_metres=node.air_volume_m3,
+        metal_kilograms=node.metal_kg,
+        flow_error_ratio=node.flow_error_ratio,
+        rise_error_kelvin=node.rise_error_k,
+    )
+
+
+def _thermal_class(entry: ThermalClassEntry) -> ThermalClass:
+    return ThermalClass(
+        recommended_least_celsius=entry.recommended_c[0],
+        recommended_most_celsius=entry.recommended_c[1],
+        allowable_least_celsius=entry.allowable_c[0],
+        allowable_most_celsius=entry.allowable_c[1],
+        dew_most_celsius=entry.dew_point_max_c,
+        metres_per_kelvin=entry.derate_m_per_k,
     )
 
 

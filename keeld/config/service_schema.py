@@ -27,6 +27,7 @@ from keeld.config.site_schema import (
     PowerEntry,
     RackEntry,
     SiteSection,
+    ThermalClassEntry,
 )
 
 
@@ -204,6 +205,7 @@ class Document(Section):
     power: dict[str, PowerEntry] = Field(default_factory=dict)
     cooling: dict[str, CoolingEntry] = Field(default_factory=dict)
     racks: dict[str, RackEntry] = Field(default_factory=dict)
+    thermal_classes: dict[Filled, ThermalClassEntry] = Field(default_factory=dict)
     demand: DemandSection | None = None
     network: dict[str, NetworkEntry] = Field(default_factory=dict)
     devices: dict[str, DeviceEntry] = Field(default_factory=dict)

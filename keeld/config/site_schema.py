@@ -28,6 +28,8 @@ Redundancy = Literal["N", "N+1", "N+2", "2N", "2N+1"]
 DeviceKind = Literal["pdu", "meter", "ups", "miner", "accelerator", "cooling", "sensor"]
 RackState = Literal["mining", "emptying", "empty", "commissioning", "ai"]
 DemandSeconds = Annotated[Seconds, AfterValidator(Between("1m", "1h"))]
+Coolness = Annotated[Number, Field(ge=-40, le=120)]
+PumpCount = Annotated[Whole, Field(ge=1, le=64)]
 Ambient = Annotated[Number, Field(ge=-40, le=80)]
 Psus = Annotated[Whole, Field(ge=1, le=64)]
 
@@ -102,6 +104,40 @@ class CoolingEntry(Section):
     units_kw: Annotated[Capacities, Field(min_length=1, max_length=1000)]
     redundancy: Redundancy = "N"
     coolant: Literal["water", "pg20", "pg25", "pg30", "pg40", "pg50", "eg25", "eg30", "eg50", "dielectric"] = "water"
+    pumps: Annotated[PumpCount, Field(description="Pumps of the loop, over all its units.")] | None = None
+    pumps_needed: Annotated[PumpCount, Field(description="Pumps that carry the whole load.")] | None = None
+    supply_max_c: Coolness | None = None
+    return_max_c: Coolness | None = None
+    water_class: Annotated[
+        Literal["W17", "W27", "W32", "W40", "W45", "W+"], Field(description="Class of the facility water.")
+    ] | None = None  # fmt: skip
+    flow_min_lpm: Annotated[Positive, Field(description="The maker's minimum, in litres per minute.")] | None = None
+    pressure_min_kpa: Annotated[Number, Field(gt=0, le=3000, description="The maker's minimum.")] | None = None
+    design_rise_k: Annotated[
+        Number, Field(gt=0, le=60, description="Rise of the coolant that the machines' flow is made for.")
+    ] | None = None  # fmt: skip
+    volume_l: Annotated[Positive, Field(description="Coolant in the loop.")] | None = None
+    air_volume_m3: Positive | None = None
+    metal_kg: Annotated[Number, Field(ge=0, le=1e8, description="Metal that warms with the room's air.")] = 0.0
+    flow_error_ratio: Annotated[Number, Field(ge=0, le=0.5, description="Class of the flow meter.")] = 0.03
+    rise_error_k: Annotated[Number, Field(ge=0, le=10, description="Error of supply and return as a pair.")] = 0.3
+
+
+def _widening(bounds: list[float]) -> list[float]:
+    if len(bounds) != 2 or bounds[0] >= bounds[1]:  # noqa: PLR2004 - a range has two ends
+        refuse("a range of temperatures needs its lower and its upper end", "write [18, 27]")
+    return bounds
+
+
+class ThermalClassEntry(Section):
+    """What the air at a rack's intake may be: in place of a class that ships, or one of the site's own."""
+
+    recommended_c: Annotated[list[Coolness], AfterValidator(_widening)]
+    allowable_c: Annotated[list[Coolness], AfterValidator(_widening)]
+    dew_point_max_c: Coolness | None = None
+    derate_m_per_k: Annotated[
+        Number, Field(gt=0, le=10_000, description="Metres above 900 m that take 1 K from the hottest allowed.")
+    ] | None = None  # fmt: skip
 
 
 class BudgetKeys(Section):
@@ -159,7 +195,9 @@ class RackEntry(Section):
     state: RackState = "ai"
     feeds: dict[str, Text] = Field(default_factory=dict)
     redundancy: Redundancy = "N"
-    thermal_class: Literal["A1", "A2", "A3", "A4", "H1"] | None = None
+    thermal_class: Annotated[
+        Filled, Field(description="A1 to A4, H1, miner_air, or one of thermal_classes.")
+    ] | None = None  # fmt: skip
     budget: BudgetKeys = BudgetKeys()
     budgets: dict[RackState, BudgetKeys] = Field(default_factory=dict)
     cooling: CoolingKeys = CoolingKeys()

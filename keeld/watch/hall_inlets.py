@@ -12,7 +12,8 @@ from keeld.budgets.inlet_classes import derated
 from keeld.budgets.moisture import agreed
 from keeld.budgets.source import Value
 from keeld.budgets.window import Window
-from keeld.model import Rack, ThermalClass
+from keeld.climate import ThermalClass
+from keeld.model import Rack
 from keeld.watch.duty import Ground, Slot
 from keeld.watch.intake_probes import COLDEST_CELSIUS, HOTTEST_CELSIUS, ProbeSet, is_room
 

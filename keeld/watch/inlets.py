@@ -15,10 +15,11 @@ from keeld.alerts.board import Board
 from keeld.alerts.machine import Span
 from keeld.alerts.rules import AI, MINING, Level
 from keeld.alerts.shipped.cooling import RUNAWAY
-from keeld.budgets.inlet_classes import CLASSES, RackCooling, rack_cooling
+from keeld.budgets.inlet_classes import RackCooling, rack_cooling
 from keeld.budgets.warming import minutes_to_critical
+from keeld.climate import CLASSES, ThermalClass
 from keeld.metrics import RACK_COOLING_HIGH, RACK_COOLING_LOW, TEMPERATURE
-from keeld.model import Reading, Site, ThermalClass
+from keeld.model import Reading, Site
 from keeld.watch.cooling import CoolingState
 from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.hall_inlets import LEAST_SENSORS, HallInlet, halls

@@ -13,7 +13,7 @@ from keeld.budgets.intake import Intake
 from keeld.budgets.moisture import agreed
 from keeld.budgets.source import Value
 from keeld.budgets.window import Window
-from keeld.model import ThermalClass
+from keeld.climate import ThermalClass
 from keeld.watch.duty import Ground, Slot
 from keeld.watch.intake_probes import COLDEST_CELSIUS, HOTTEST_CELSIUS, ProbeSet, Seen, is_intake
 from keeld.watch.racks import RackState
