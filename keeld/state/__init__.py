@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import concurrent.futures
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -29,6 +30,7 @@ __all__ = ["Audited", "Outgoing", "State"]
 
 _log = structlog.get_logger()
 _Key = TypeVar("_Key")
+_Result = TypeVar("_Result")
 
 _PATIENCE_S = 2.0
 """How long a message waits for the disk before it goes out anyway: a page matters more than its record."""
@@ -82,6 +84,22 @@ class State:
         self._saved_told = dict(contents.told)
         self._dirty = asyncio.Event()
         self._savers: list[asyncio.Future[None]] = []
+
+    def at_start(self, task: Callable[[sqlite3.Connection], _Result], default: _Result) -> _Result:
+        """Let another module read from the file before `run`; gives `default` where it cannot be read."""
+        try:
+            return self._database.work(task)
+        except DeliveryError:
+            return default
+
+    async def on_disk(self, task: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Let another module work on the file, in the state's thread; raises DeliveryError, also for a slow disk."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                result: _Result = await self._in_thread(self._database.work, task)
+        except TimeoutError:
+            raise DeliveryError(f"the disk has not answered for {_PATIENCE_S:g} s") from None
+        return result
 
     @property
     def notes(self) -> Mapping[str, bytes]:

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 import structlog
@@ -26,6 +26,7 @@ from keeld.state.audit import Audited, read_audited, write_audited
 from keeld.state.notes import read_notes, write_notes
 
 _log = structlog.get_logger()
+_Result = TypeVar("_Result")
 
 _TRANSITIONS_MOST = 50_000
 _OF_OPEN_ALARM_MOST = 50
@@ -65,6 +66,14 @@ _MIGRATIONS = (
     CREATE TABLE audit (
         id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, who TEXT NOT NULL, act TEXT NOT NULL, about TEXT NOT NULL,
         was_done INTEGER NOT NULL, result TEXT NOT NULL);
+    """,
+    """
+    CREATE TABLE rack_move (
+        id INTEGER PRIMARY KEY, rack TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL,
+        time_ns INTEGER NOT NULL, owner TEXT NOT NULL, reason TEXT NOT NULL, configured TEXT NOT NULL);
+    CREATE INDEX rack_move_rack ON rack_move (rack, id);
+    ALTER TABLE curtail ADD COLUMN name TEXT NOT NULL DEFAULT '';
+    CREATE UNIQUE INDEX curtail_name ON curtail (name);
     """,
 )
 
@@ -157,6 +166,11 @@ class Database:
             self._write(connection, plan)
             connection.execute("COMMIT")
         self.is_known = True
+
+    def work(self, task: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Let a task of another module have the open file."""
+        with self._use() as connection:
+            return task(connection)
 
     def notes(self) -> dict[str, bytes]:
         """Give the notes of the watch, by key."""
