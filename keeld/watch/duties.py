@@ -19,6 +19,7 @@ from keeld.watch.identities import Identities
 from keeld.watch.inlets import Inlets
 from keeld.watch.leaks import Leaks
 from keeld.watch.loops import Loops
+from keeld.watch.mismatch import MeterMismatch
 from keeld.watch.redundancy import Redundancy
 from keeld.watch.rows import Rows
 from keeld.watch.supply import Supply
@@ -32,6 +33,7 @@ from keeld.watch.zones import Zones
 
 DUTIES: tuple[type[Duty], ...] = (
     Validity,
+    MeterMismatch,
     Trips,
     Faults,
     Supply,
