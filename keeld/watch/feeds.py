@@ -281,10 +281,9 @@ class FeedWatch:
         return " ".join(words)
 
     def _is_judged_here(self, state: FeedState, target: Target) -> bool:
-        """Leave a mine's single-fed rows to their own rule; a node is judged whatever hangs on it."""
-        if target.kind != "feed":
-            return True
-        return SET_OF_STATE[self._topology.racks[state.rack_id].rack.state] == AI
+        """Leave a mine's rows, and nodes with nothing else below them, to the rule about rows that have stopped."""
+        below = [state] if target.kind == "feed" else self._below[target.id]
+        return any(SET_OF_STATE[self._topology.racks[each.rack_id].rack.state] == AI for each in below)
 
     def _span(self, state: FeedState, now: Moment) -> Span | None:
         if state.is_suspect and state.proof and state.is_settled(now.mono_ns):
