@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -32,7 +33,8 @@ _SQRT3 = math.sqrt(3.0)
 _BETWEEN_LINES = 1.35
 """A line's voltage this far above its nominal one is that between two lines."""
 _CONTRADICTIONS = 2
-_SIBLING_WEIGHT = 0.4
+_SUMS_KEPT = 6
+_SIBLING_WEIGHT = 0.5
 """What another feed's move says of this one: a machine may draw from either."""
 _FRESH_NS = 2 * MINUTE_NS
 
@@ -56,6 +58,7 @@ class Circuit:
         "_seen",
         "_spikes",
         "_still",
+        "_sums",
         "meter",
         "rating_watts",
         "siblings",
@@ -74,6 +77,8 @@ class Circuit:
         self._spikes = [Spikes() for _ in meter.powers]
         self._seen = [(0.0, 0) for _ in meter.powers]
         self._still: dict[Source, Stillness] = {}
+        self._sums = array("d")
+        """Of its line currents, once a minute: lines may move against each other."""
         self._contradictions = 0
         self._bound()
 
@@ -122,6 +127,7 @@ class Circuit:
         for index, power in enumerate(self.meter.powers):
             self._look_at_range(doubts, power, self.meter.parts[index], lines, now)
         self._look_at_identity(doubts, lines, now)
+        self._note_sum(now.mono_ns)
         for mover in self._movers():
             self._look_at_stillness(doubts, mover, now)
 
@@ -190,6 +196,17 @@ class Circuit:
         currents = (self.meter.line(phase) for phase in self.meter.lines)
         return all(current is not None and current.mono_ns == power.mono_ns for current in currents)
 
+    def _note_sum(self, mono_ns: int) -> None:
+        """Keep the sum of its line currents; begin anew where one of them is missing."""
+        currents = [self.meter.line(phase) for phase in self.meter.lines]
+        values = [current.value for current in currents if current is not None and current.rank_at(mono_ns) == GOOD]
+        known = [value for value in values if value is not None]
+        if not known or len(known) != len(currents):
+            del self._sums[:]
+            return
+        self._sums.append(math.fsum(known))
+        del self._sums[:-_SUMS_KEPT]
+
     def _movers(self) -> Iterator[Mover]:
         """List what must move when its witness does, with how much that witness moved."""
         meter, rating = self.meter, self.rating_watts
@@ -206,11 +223,8 @@ class Circuit:
         """Give the largest move beside a power: of its own lines, another meter, or, with less weight, another feed."""
         twins = [_move(power) for meter in self.twins for power in meter.powers]
         siblings = [_SIBLING_WEIGHT * _move(power) for meter in self.siblings for power in meter.powers]
-        own: list[float] = []
         if len(self.meter.powers) == 1:
-            own = [
-                _share_moved([source for phase in self.meter.lines if (source := self.meter.line(phase)) is not None])
-            ]
+            own = [(max(self._sums) - min(self._sums)) / max(self._sums)] if any(self._sums) else []
         else:
             own = [
                 _move(source) for sources in list(self.meter.lines.values())[index : index + 1] for source in sources
@@ -255,15 +269,10 @@ def _amperes(watts: float | None, volts: float | None, lines: int) -> float | No
 
 
 def _move(source: Source) -> float:
-    """Give how far a source moved in five minutes, as a share of itself; nothing while it is refused or in doubt."""
-    return _share_moved([source])
-
-
-def _share_moved(sources: list[Source]) -> float:
-    """Give the largest move of some sources as a share of their sum."""
-    moves = [source.spread or 0.0 for source in sources if source.doubt is None]
-    level = math.fsum(abs(source.value or 0.0) for source in sources)
-    return max(moves) / level if moves and level > 0.0 else 0.0
+    """Give how far a source moved in five minutes, as a share of itself; nothing while it is in doubt."""
+    if source.doubt is not None or not source.value:
+        return 0.0
+    return (source.spread or 0.0) / abs(source.value)
 
 
 def circuits(topology: Topology) -> list[Circuit]:
