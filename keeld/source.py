@@ -9,6 +9,8 @@ from typing import Protocol
 
 from keeld import vitals
 from keeld.budgets.aftermath import FailoverCase
+from keeld.budgets.headroom import Headroom
+from keeld.contract import CurtailOrder
 from keeld.fanout import Fanout, Subscription
 from keeld.health import Health
 from keeld.history import History, Point
@@ -17,10 +19,12 @@ from keeld.live import Latest, Live
 from keeld.metrics import Metric
 from keeld.model import Batch, Transition
 from keeld.notify.outbox import Notifier
+from keeld.ordering import Ordering
 from keeld.sender import Store
 from keeld.settings import Settings
 from keeld.state import State
-from keeld.views import SiteView
+from keeld.state.orders import RackMove
+from keeld.views import OrderView, SiteView
 from keeld.web.source import Queue
 
 _VIEW_NS = 500_000_000
@@ -41,6 +45,7 @@ class Parts(Protocol):
     history: History
     store: Store
     notifier: Notifier
+    ordering: Ordering
 
     def allowed_s(self) -> Mapping[str, float]:
         """Say how long each part may go without progress."""
@@ -127,6 +132,15 @@ class LiveSource:
         self._failover[rack_id] = (now.mono_ns, cases)
         return cases
 
+    async def headroom(self, rack_id: str | None) -> Sequence[Headroom]:
+        """Say what may be added to one rack or to each, tightest first; racks without any limit come last."""
+        found = []
+        for room in self._parts.judge.watch.headroom(moment_now(), rack_id):
+            if room is not None:
+                found.append(room)
+            await asyncio.sleep(0)
+        return sorted(found, key=lambda room: (room.watts is None, room.watts))
+
     async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
         """Give the newest transitions first."""
         return await self._parts.state.transitions(limit, since_ns)
@@ -142,6 +156,26 @@ class LiveSource:
     def unsubscribe(self, subscription: Subscription) -> None:
         """End it."""
         self._parts.fanout.unsubscribe(subscription)
+
+    def orders(self) -> Sequence[OrderView]:
+        """List the orders to draw less, with how their loads stand to them."""
+        return self._parts.judge.watch.orders(moment_now())
+
+    async def curtail(self, order: CurtailOrder) -> bool | None:
+        """Take an order to draw less."""
+        return await self._parts.ordering.curtail(order)
+
+    async def cancel_order(self, order_id: str) -> bool | None:
+        """End an order before its time."""
+        return await self._parts.ordering.cancel(order_id)
+
+    async def move_rack(self, rack: str, state: str, *, owner: str, reason: str) -> bool | None:
+        """Put a rack into another state."""
+        return await self._parts.ordering.move_rack(rack, state, owner=owner, reason=reason)
+
+    async def rack_moves(self, rack: str, limit: int) -> Sequence[RackMove]:
+        """Give a rack's changes of state, newest first."""
+        return await self._parts.ordering.moves(rack, limit)
 
     async def reload(self) -> None:
         """Read the configuration again; raise ConfigError and keep the old one when it cannot be used."""

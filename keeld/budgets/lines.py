@@ -148,13 +148,25 @@ def _maybe(term: _Term) -> _Term:
 def _child_term(topology: Topology, plan: NodePlan, child: str, phase: str, below: Mapping[str, Below]) -> _Term:
     """Give what a child puts on a line of its parent."""
     join, known = plan.joins.get(child), below.get(child)
-    if join is None or known is None:
+    if known is None:
         return _Term(None)
+    if join is None:
+        return _Term(_on_any_line(known, plan.node))
     if join.is_transformed:
         return _Term(_transformed(join, plan.node, known, alike=_are_alike(topology.nodes[child].node, plan.node)))
     if not join.lines:
-        return _Term(known.lines.get(phase))
+        told = known.lines.get(phase)
+        return _Term(_on_any_line(known, plan.node) if told is None else told)
     return _on_lines(join, phase, known.lines.get(""))
+
+
+def _on_any_line(known: Below, parent: PowerNode) -> Value | None:
+    """Bound what a load of unknown lines puts on one of them: from nothing to all of it."""
+    if known.apparent is None or parent.voltage_volts is None:
+        return None
+    most = _THREE * line_amperes(known.apparent.hi, parent.voltage_volts, parent.phases)
+    hi = most if parent.phases == _THREE else most / _THREE
+    return Value(0.0, None, hi, max(ESTIMATED, known.apparent.rank))
 
 
 def _on_lines(join: Join, phase: str, amperes: Value | None) -> _Term:

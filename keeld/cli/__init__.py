@@ -30,6 +30,7 @@ COMMANDS = {
     "capture": "Poll one device once and print its answers as a redacted fixture.",
     "alerts": "List the alarms of the running keeld.",
     "status": "Show how the running keeld is doing.",
+    "headroom": "Show what may still be added to each rack, and what binds it.",
     "history": "Show the last hours of a rack, a node or a meter.",
     "record": "Write readings into a file that can be replayed.",
     "replay": "Judge recorded readings by a configuration, in simulated time.",

@@ -77,10 +77,12 @@ class Watch:
         unverifiable_s: float = 7200.0,
         unrecorded: Container[str] = (),
         observe_s: float = 0.0,
+        publishes: bool = True,
     ) -> None:
         """Begin to watch. Devices that are `unrecorded` are missed only once something was heard of them.
 
-        What is new is only observed for `observe_s`: judged and shown, not sent.
+        What is new is only observed for `observe_s`: judged and shown, not sent. Derived batches cost a quarter of
+        judging: where nobody takes them it need not make them.
         """
         holds = Holds(timezone=site.timezone, observe_s=observe_s)
         self._board = Board(site.name, timezone=site.timezone, unverifiable_s=unverifiable_s, holds=holds)
@@ -89,7 +91,8 @@ class Watch:
         self._slot_end_ns = _next_boundary(now)
         self._check_ns: int | None = None
         self._first_ns: int | None = None
-        self._has_published = False
+        self._publishes = publishes
+        self._has_published = not publishes
         self._closing: Iterator[int] | None = None
         self._moved: set[tuple[str, str]] = set()
         self._batches: list[Batch] = []
@@ -178,7 +181,9 @@ class Watch:
         self._slot += 1
         self._slot_end_ns = _next_boundary(now)
         note_first_sight(self._board, self._state.rules, self._state.racks, now)
-        yield from self._state.close(look, self._board, now, missed=missed, batches=self._batches)
+        yield from self._state.close(
+            look, self._board, now, missed=missed, batches=self._batches if self._publishes else None
+        )
         self._board.review(now)
         self._has_published = True
 
@@ -202,7 +207,8 @@ class Watch:
     def _publish_moved(self, now: Moment) -> None:
         """Give fresh values of what an alarm moved about, beside those of every slot."""
         if self._moved and self._closing is None:
-            self._batches += self._state.publish(self._moved, now)
+            if self._publishes:
+                self._batches += self._state.publish(self._moved, now)
             self._moved.clear()
 
     def view(self, now: Moment) -> SiteView:

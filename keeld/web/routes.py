@@ -24,6 +24,8 @@ from keeld.web import forms
 from keeld.web.exposition import CONTENT_TYPE, exposition
 from keeld.web.failover import failover_form
 from keeld.web.guard import answer, refusal
+from keeld.web.headroom import headroom_form
+from keeld.web.orders import OrderRoutes
 from keeld.web.source import Source
 from keeld.web.stream import Streams
 
@@ -53,6 +55,7 @@ class Routes:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._orders = OrderRoutes(source)
         self._streams = Streams(source)
         self._site_body = b""
         self._site_packed = b""
@@ -67,18 +70,20 @@ class Routes:
             web.get("/api/v1/site", self._site),
             web.get("/api/v1/racks", self._racks),
             web.get("/api/v1/racks/{id}", self._rack),
+            web.get("/api/v1/headroom", self._headroom),
             web.get("/api/v1/devices", self._devices),
             web.get("/api/v1/devices/{id}", self._device),
             web.get("/api/v1/alerts", self._alerts),
             web.get("/api/v1/transitions", self._transitions),
             web.get("/api/v1/history", self._history),
             *self._streams.readings(),
+            *self._orders.readings(),
             *(web.get(path, _serve(_STATIC / name, kind)) for path, (name, kind) in _FILES.items()),
         ]
 
     def changes(self) -> list[web.RouteDef]:
         """List what may be asked on the unix socket alone."""
-        return [web.post("/api/v1/reload", self._reload)]
+        return [*self._orders.changes(), web.post("/api/v1/reload", self._reload)]
 
     async def _livez(self, _: web.Request) -> web.Response:
         stuck = self._source.alive()
@@ -116,6 +121,13 @@ class Routes:
         devices = forms.devices_of_rack(self._source.settings.site.devices.values(), name)
         cases = [failover_form(case) for case in await self._source.failover(name)]
         return answer(forms.rack_form(found) | {"devices": self._summaries(devices), "failover": cases})
+
+    async def _headroom(self, request: web.Request) -> web.Response:
+        name = request.query.get("rack")
+        known = self._source.settings.site.racks
+        if name is not None and name not in known:
+            return await _unknown("rack", name, list(known))
+        return answer({"racks": [headroom_form(found) for found in await self._source.headroom(name)]})
 
     async def _devices(self, _: web.Request) -> web.Response:
         return answer({"devices": self._summaries(self._source.settings.site.devices)})

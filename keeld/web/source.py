@@ -8,13 +8,16 @@ from types import MappingProxyType
 from typing import Protocol
 
 from keeld.budgets.aftermath import FailoverCase
+from keeld.budgets.headroom import Headroom
+from keeld.contract import CurtailOrder
 from keeld.fanout import Subscription
 from keeld.health import Health
 from keeld.live import Latest
 from keeld.metrics import Metric
 from keeld.model import Batch, Transition
 from keeld.settings import Settings
-from keeld.views import SiteView
+from keeld.state.orders import RackMove
+from keeld.views import OrderView, SiteView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,9 @@ class Source(Protocol):
     async def failover(self, rack_id: str) -> Sequence[FailoverCase]:
         """Say what would happen if one of a rack's feeds, or a power node above it, died now."""
 
+    async def headroom(self, rack_id: str | None) -> Sequence[Headroom]:
+        """Say what may be added to one rack or to each, tightest first."""
+
     async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
         """Give the newest transitions first."""
 
@@ -97,6 +103,21 @@ class Source(Protocol):
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End it."""
+
+    def orders(self) -> Sequence[OrderView]:
+        """List the orders to draw less, with how their loads stand to them."""
+
+    async def curtail(self, order: CurtailOrder) -> bool | None:
+        """Take an order; says whether it is on the disk, None where it concerns nothing here or is over."""
+
+    async def cancel_order(self, order_id: str) -> bool | None:
+        """End an order; says whether that is on the disk, None for one that is not known."""
+
+    async def move_rack(self, rack: str, state: str, *, owner: str, reason: str) -> bool | None:
+        """Put a rack into another state; says whether that is on the disk, None where it is in that state already."""
+
+    async def rack_moves(self, rack: str, limit: int) -> Sequence[RackMove]:
+        """Give a rack's changes of state, newest first."""
 
     async def reload(self) -> None:
         """Read the configuration again; raise ConfigError and keep the old one when it cannot be used."""

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from keeld.budgets.aftermath import FailoverCase, Survival, Survivor
+from keeld.budgets.headroom import Headroom
 from keeld.errors import ConfigError, Outage, Problem
 from keeld.fanout import Fanout, Subscription
 from keeld.health import Health
@@ -212,6 +213,9 @@ class FakeSource:
 
     def ready(self) -> list[str]:
         return self.waiting
+
+    async def headroom(self, rack_id: str | None) -> list[Headroom]:
+        return [room for room in self.headrooms if rack_id in (None, room.rack)]
 
     async def failover(self, rack_id: str) -> list[FailoverCase]:
         return [FAILOVER] if rack_id == "r08" else []
