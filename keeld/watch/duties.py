@@ -21,7 +21,9 @@ from keeld.watch.leaks import Leaks
 from keeld.watch.loops import Loops
 from keeld.watch.mismatch import MeterMismatch
 from keeld.watch.redundancy import Redundancy
+from keeld.watch.restoring import Restoring
 from keeld.watch.rows import Rows
+from keeld.watch.supplies import Supplies
 from keeld.watch.supply import Supply
 from keeld.watch.surges import Surges
 from keeld.watch.trips import Trips
@@ -41,6 +43,8 @@ DUTIES: tuple[type[Duty], ...] = (
     Surges,
     Circuits,
     Redundancy,
+    Supplies,
+    Restoring,
     Leaks,
     CoolantFlow,
     Loops,

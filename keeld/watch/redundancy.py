@@ -125,8 +125,9 @@ class Redundancy(Duty):
 
     def _note_peaks(self, now: Moment) -> None:
         self._seen_slots += 1
-        if self._seen_slots >= _FULL_SLOTS:
-            self.peaks.note((stress.strain.derated_lo for stress in self.failover.stresses), now.wall_ns)
+        is_full = self._seen_slots >= _FULL_SLOTS
+        stresses = self.failover.stresses if is_full else ()
+        self.peaks.note((stress.strain.derated_lo for stress in stresses), now.wall_ns)
 
     def _judge(self, exposed: Exposed, now: Moment, board: Board) -> None:
         strain = strongest(exposed.stresses)
@@ -221,8 +222,7 @@ class Redundancy(Duty):
             hi=peak * 100.0,
             limit=levels[0].limit * 100.0,
             unit="%",
-            base="of what may be carried for hours",
-            what="peak of 24 h, 5-min means",
+            what="of what may be carried for hours, 5-min means",
         )
         board.judge(rule, levels, exposed.target, evidence, now=now, cap_s=SLOT_CAP_S)
 

@@ -76,18 +76,19 @@ SUPPLIES = Rule(
     title="is short of power supplies",
     levels={
         AI: (
-            level(Severity.WARNING, 0.0, MINUTE_S),
-            level(Severity.CRITICAL, 0.0, MINUTE_S, needs=THROTTLED),
+            level(Severity.WARNING, 0.5, MINUTE_S),
+            level(Severity.CRITICAL, 0.5, MINUTE_S, needs=THROTTLED),
         )
     },
     off_s=FIVE_MINUTES_S,
+    base=0.5,
     advice="Restore the feed or the supplies: with fewer than it needs the machine slows down or stops.",
 )
 """Supplies missing beside those that its design already lacks after the loss of a feed."""
 NOT_RESTORED = Rule(
     number=48,
     name="redundancy_not_restored",
-    title="is back, but carries no load",
+    title="is back, but its load is not",
     levels={AI: (level(Severity.WARNING, 0.5, QUARTER_HOUR_S),)},
     off_s=FIVE_MINUTES_S,
     base=0.5,
