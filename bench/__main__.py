@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import sys
 
-from bench import fleet, forecast, judging, polls
+from bench import fleet, forecast, judging, polls, replay
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--seconds", type=int, default=300, help="how long the fleet is watched")
     parser.add_argument(
-        "part", nargs="?", choices=("polls", "judging", "forecast", "fleet"), help="run this part alone"
+        "part", nargs="?", choices=("polls", "judging", "forecast", "replay", "fleet"), help="run this part alone"
     )
     chosen = parser.parse_args()
     kept = True
@@ -27,6 +27,8 @@ def main() -> int:
         kept &= judging.run()
     if chosen.part in (None, "forecast"):
         kept &= forecast.run()
+    if chosen.part in (None, "replay"):
+        kept &= replay.run()
     if chosen.part in (None, "fleet"):
         kept &= fleet.run(chosen.seconds)
     return 0 if kept else 1

@@ -209,5 +209,6 @@ class Replay:
             restored=alarms,
             unrecorded=self._unrecorded,
             observe_s=self._observe_s,
+            publishes=False,
         )
         return self._watch

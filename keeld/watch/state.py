@@ -133,7 +133,9 @@ class SiteState:
         dues = (duty.due_ns() for duty in self._timers)
         return (due_ns for due_ns in chain(waits, dues) if due_ns is not None)
 
-    def close(self, look: Look, board: Board, now: Moment, *, missed: int, batches: list[Batch]) -> Iterator[int]:
+    def close(
+        self, look: Look, board: Board, now: Moment, *, missed: int, batches: list[Batch] | None
+    ) -> Iterator[int]:
         """Close a slot: racks, then nodes from the leaves up, then silence; yields what each step cost."""
         if missed:
             self.silence.wake(now)
@@ -158,7 +160,8 @@ class SiteState:
             self._note_facts(rack, look)
             judge_density(rack, self.rules, board, now)
             yield 5
-        yield from self.publish_all(now, batches)
+        if batches is not None:
+            yield from self.publish_all(now, batches)
 
     def _note_facts(self, rack: RackState, look: Look) -> None:
         nodes = rack.plan.rack.feeds.values()
