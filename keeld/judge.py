@@ -10,13 +10,16 @@ import asyncio
 import collections
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 
+from keeld.alerts.acts import Act, Done, RefusedError
 from keeld.fanout import Fanout
 from keeld.health import Health
 from keeld.live import Live
 from keeld.model import Batch, Moment, Transition
 from keeld.settings import ChannelSettings
-from keeld.state import State
+from keeld.state import Audited, State
+from keeld.text import clean
 from keeld.watch import Watch
 
 _NOTES_S = 60.0
@@ -75,6 +78,20 @@ class Judge:
         """Keep the notes of the watch."""
         await self._state.keep_notes(self.watch.memory(), time.time_ns())
 
+    async def act(self, act: Act, who: str) -> Done:
+        """Do what somebody asks for, durably, and keep it in the audit; raises RefusedError for what cannot be done."""
+        now = moment_now()
+        try:
+            acted = self.watch.act(act, now)
+        except RefusedError as error:
+            await self._state.record(_audited(act, who, now, str(error), was_done=False))
+            raise
+        self.note(acted.transitions)
+        await self.commit()
+        await self.keep_notes()
+        await self._state.record(_audited(act, who, now, acted.done.words, was_done=True))
+        return acted.done
+
     async def run_commits(self) -> None:
         """Commit what has moved, in order, for ever."""
         while True:
@@ -99,3 +116,17 @@ class Judge:
             self._health.transitions[str(move.after)] += 1
         self._moves.extend(moves)
         self._moved.set()
+
+
+def _audited(act: Act, who: str, now: Moment, result: str, *, was_done: bool) -> Audited:
+    """Write down an act: every word of it that is not empty."""
+    written = ((field.name, getattr(act, field.name)) for field in fields(act))
+    about = ", ".join(f"{name}={value}" for name, value in written if value not in ("", None, 0))
+    return Audited(
+        time_ns=now.wall_ns,
+        who=who,
+        act=type(act).__name__.lower(),
+        about=clean(about, 500),
+        was_done=was_done,
+        result=clean(result, 500),
+    )

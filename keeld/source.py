@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from keeld import vitals
+from keeld.alerts.acts import Act, Done
+from keeld.alerts.selector import Selector
 from keeld.budgets.aftermath import FailoverCase
 from keeld.budgets.headroom import Headroom
 from keeld.contract import CurtailOrder
@@ -22,9 +24,9 @@ from keeld.notify.outbox import Notifier
 from keeld.ordering import Ordering
 from keeld.sender import Store
 from keeld.settings import Settings
-from keeld.state import State
+from keeld.state import Audited, State
 from keeld.state.orders import RackMove
-from keeld.views import OrderView, SiteView
+from keeld.views import AlarmQuality, HoldView, OrderView, RuleView, SiteView, WouldHave
 from keeld.web.source import Queue
 
 _VIEW_NS = 500_000_000
@@ -54,6 +56,41 @@ class Parts(Protocol):
         """Follow a changed configuration; raises ConfigError."""
 
 
+class LiveDesk:
+    """Implements `keeld.web.source.Desk` over a running daemon."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def act(self, act: Act, who: str) -> Done:
+        """Do what somebody asks for and keep it in the audit; raises RefusedError, and then nothing has changed."""
+        return await self._parts.judge.act(act, who)
+
+    def rules(self) -> Sequence[RuleView]:
+        """List every rule: where it is judged, and why nowhere."""
+        return self._parts.judge.watch.desk.rules(moment_now())
+
+    def holds(self) -> Sequence[HoldView]:
+        """List shelves and announced works."""
+        return self._parts.judge.watch.desk.holds(moment_now())
+
+    def work_preview(self, target: Selector) -> FailoverCase | None:
+        """Say what work on a selector would do if it began now."""
+        return self._parts.judge.watch.desk.work_preview(target, moment_now())
+
+    def would_have(self) -> Sequence[WouldHave]:
+        """List what would have been sent, had it not only been observed."""
+        return self._parts.judge.watch.desk.would_have()
+
+    def quality(self, days: int) -> AlarmQuality:
+        """Give the figures of the last days about what people were told."""
+        return self._parts.judge.watch.desk.quality(moment_now(), days=days)
+
+    async def audited(self, limit: int) -> Sequence[Audited]:
+        """Give the newest acts first."""
+        return await self._parts.state.audited(limit)
+
+
 class LiveSource:
     """Implements `keeld.web.source.Source` over a running daemon."""
 
@@ -62,6 +99,11 @@ class LiveSource:
         self._view: SiteView | None = None
         self._view_ns = 0
         self._failover: dict[str, tuple[int, Sequence[FailoverCase]]] = {}
+
+    @property
+    def desk(self) -> LiveDesk:
+        """What people do about alarms."""
+        return LiveDesk(self._parts)
 
     @property
     def settings(self) -> Settings:

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from keeld import __version__
 from keeld.health import Health
-from keeld.views import SiteView, Verdict
+from keeld.views import AlarmQuality, SiteView, Verdict
 from keeld.web.source import Queue, Source
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,6 +41,7 @@ class _Health(Collector):
         yield from _queue(self._source.queue())
         yield from _devices(self._source)
         yield from _site(self._source.site_view())
+        yield from _quality(self._source.desk.quality(1))
 
 
 def _counters(health: Health) -> Iterator[Metric]:
@@ -112,6 +113,22 @@ def _site(view: SiteView) -> Iterator[Metric]:
     for (severity, state), count in sorted(counts.items()):
         alerts.add_metric([severity, state], count)
     yield alerts
+
+
+def _quality(quality: AlarmQuality) -> Iterator[Metric]:
+    """ISA-18.2's figures over the last day, and what each rule told in it."""
+    yield _gauge("alarms_per_ten_minutes", "alarms people were told of, mean of the last day", quality.per_ten_minutes)
+    yield _gauge("alarms_in_ten_minutes_max", "most in ten minutes of the last day", quality.most_in_ten_minutes)
+    yield _gauge("alarm_flood_ratio", "share of the last day's ten minutes with more than ten", quality.flood_ratio)
+    yield _gauge("alarms_chattering", "alarms that chattered in the last day", quality.chattering)
+    yield _gauge("alarms_stale", "alarms that have fired for more than a day", quality.stale)
+    yield _gauges(
+        "alarms_told",
+        "alarms of the last day, by severity",
+        "severity",
+        {str(word): count for word, count in quality.by_severity.items()},
+    )
+    yield _gauges("alarms_told_by_rule", "alarms of the last day, by rule", "rule", quality.by_rule)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

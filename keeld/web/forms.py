@@ -131,6 +131,13 @@ def alarm_form(alarm: Alarm) -> Form:
         "title": alarm.title,
         "text": alarm.text,
         "cause": alarm.cause,
+        "quiet": alarm.quiet,
+        "owner": alarm.owner,
+        "children": list(alarm.children),
+        "children_total": alarm.child_count,
+        "is_first_out": alarm.is_first_out,
+        "chatters": alarm.chatters,
+        "is_latched": alarm.is_latched,
     }
 
 
@@ -155,6 +162,10 @@ def transition_form(move: Transition) -> Form:
         "title": move.title,
         "text": move.text,
         "cause": move.cause,
+        "quiet": move.quiet,
+        "owner": move.owner,
+        "children": list(move.children),
+        "children_total": move.child_count,
     }
 
 

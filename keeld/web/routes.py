@@ -21,6 +21,7 @@ from keeld.metrics import CATALOGUE, Metric
 from keeld.text import rfc3339
 from keeld.views import SiteView
 from keeld.web import forms
+from keeld.web.acts import Acts
 from keeld.web.exposition import CONTENT_TYPE, exposition
 from keeld.web.failover import failover_form
 from keeld.web.guard import answer, refusal
@@ -57,6 +58,7 @@ class Routes:
         self._source = source
         self._orders = OrderRoutes(source)
         self._streams = Streams(source)
+        self._acts = Acts(source)
         self._site_body = b""
         self._site_packed = b""
         self._site_until_s = 0.0
@@ -77,13 +79,14 @@ class Routes:
             web.get("/api/v1/transitions", self._transitions),
             web.get("/api/v1/history", self._history),
             *self._streams.readings(),
+            *self._acts.readings(),
             *self._orders.readings(),
             *(web.get(path, _serve(_STATIC / name, kind)) for path, (name, kind) in _FILES.items()),
         ]
 
     def changes(self) -> list[web.RouteDef]:
         """List what may be asked on the unix socket alone."""
-        return [*self._orders.changes(), web.post("/api/v1/reload", self._reload)]
+        return [*self._orders.changes(), *self._acts.changes(), web.post("/api/v1/reload", self._reload)]
 
     async def _livez(self, _: web.Request) -> web.Response:
         stuck = self._source.alive()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
+from keeld.alerts.acts import Act, Done
+from keeld.alerts.selector import Selector
 from keeld.budgets.aftermath import FailoverCase
 from keeld.budgets.headroom import Headroom
 from keeld.contract import CurtailOrder
@@ -16,8 +18,9 @@ from keeld.live import Latest
 from keeld.metrics import Metric
 from keeld.model import Batch, Transition
 from keeld.settings import Settings
+from keeld.state import Audited
 from keeld.state.orders import RackMove
-from keeld.views import OrderView, SiteView
+from keeld.views import AlarmQuality, HoldView, OrderView, RuleView, SiteView, WouldHave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +60,37 @@ class Span(Protocol):
         """Greatest value."""
 
 
+class Desk(Protocol):
+    """What people do about alarms, and what stands of it."""
+
+    async def act(self, act: Act, who: str) -> Done:
+        """Do what somebody asks for and keep it in the audit; raises RefusedError, and then nothing has changed."""
+
+    def rules(self) -> Sequence[RuleView]:
+        """List every rule: where it is judged, and why nowhere."""
+
+    def holds(self) -> Sequence[HoldView]:
+        """List shelves and announced works."""
+
+    def work_preview(self, target: Selector) -> FailoverCase | None:
+        """Say what work on a selector would do if it began now; None where nothing would take anything over."""
+
+    def would_have(self) -> Sequence[WouldHave]:
+        """List what would have been sent, had it not only been observed."""
+
+    def quality(self, days: int) -> AlarmQuality:
+        """Give the figures of the last days about what people were told."""
+
+    async def audited(self, limit: int) -> Sequence[Audited]:
+        """Give the newest acts first; raises DeliveryError while they cannot be read."""
+
+
 class Source(Protocol):
     """The daemon, as the web sees it."""
+
+    @property
+    def desk(self) -> Desk:
+        """What people do about alarms."""
 
     @property
     def settings(self) -> Settings:
