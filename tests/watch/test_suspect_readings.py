@@ -205,7 +205,7 @@ def test_what_stays_wrong_is_told_once_as_an_information_and_ends_by_itself(kit,
     first = told(drive)
     assert [(move.severity.value, move.notice.value) for move in first] == [("info", "trigger")]
     assert "volts and amperes make" in first[0].text
-    right = lambda at_s: electrical(10_000.0)  # noqa: E731 - short and used twice
+    right = lambda at_s: electrical(10_500.0 + at_s % 13)  # noqa: E731 - short and used twice
     drive.run(40 * MINUTE, noisy(kit, pdu_r01_a=right, pdu_r02_a=right))
     assert [move.ended for move in told(drive)[1:]] == ["resolved"]
 
