@@ -1,7 +1,6 @@
 """What a configuration may say already and this version does nothing with: checked like the rest, and warned of.
 
-Nobody may believe that a channel pages them because `keeld check` found nothing wrong with it. `site.altitude_m` is not
-used yet either; it is a fact about the place, which nobody relies on, and says so in the example only.
+Nobody may believe that a channel pages them because `keeld check` found nothing wrong with it.
 """
 
 from __future__ import annotations
