@@ -22,6 +22,7 @@ import structlog
 
 from keeld import config, drivers, host, systemd, vitals
 from keeld.alerts.restored import RestoredAlarm
+from keeld.drills import Drills
 from keeld.errors import ConfigError, Problem
 from keeld.fanout import Fanout
 from keeld.health import Health
@@ -30,12 +31,14 @@ from keeld.judge import Judge, moment_now
 from keeld.live import Live
 from keeld.model import Device, Transition
 from keeld.notify.outbox import Notifier
+from keeld.ordering import Ordering
 from keeld.poller import Gates, LinkPoller, OutageLog, by_link
 from keeld.sender import Store
 from keeld.settings import Settings
 from keeld.sinks.influx import InfluxSink
 from keeld.source import LiveSource
 from keeld.state import State
+from keeld.state.orders import OrderDesk
 from keeld.watch import Watch
 from keeld.web.server import Server
 
@@ -62,8 +65,9 @@ class App:
         self.fanout = Fanout()
         self.live = Live(settings.site.devices.values())
         self.state = State(settings.storage.directory / "state.db", health=self.health)
+        self._desk = OrderDesk(self.state, time.time_ns())
         watch = Watch(
-            settings.site,
+            self._desk.book.applied(settings.site, time.time_ns()),
             settings.rules,
             now=moment_now(),
             restored=_restored(self.state.alarms),
@@ -72,6 +76,8 @@ class App:
         watch.recall(self.state.notes, moment_now())
         self.judge = Judge(watch, self.state, self.fanout, self.live, self.health)
         self.judge.on_committed = self._hand_on
+        self.drills = Drills(self.judge)
+        self.ordering = Ordering(self._desk, self.judge, lambda: self.settings)
         self.history = History(settings.storage.directory / "history.db", settings.storage, self.health)
         self._outages = OutageLog()
         self._gates = Gates(settings.poll.concurrency)
@@ -158,6 +164,8 @@ class App:
         self._start_source("judge", self.judge.run())
         self._start_source("commit", self.judge.run_commits())
         self._start_source("notes", self.judge.run_notes())
+        self._start_source("drills", self.drills.run())
+        self._start_source("orders", self._desk.run())
         self._start_source("outages", self._outages.run())
         self._start_source("lag", vitals.measure_loop_lag(self.health))
         self._start_source("watchdog", vitals.feed_watchdog(self.health, self.allowed_s, self.status))
@@ -226,7 +234,7 @@ class App:
 
     async def _follow(self, settings: Settings) -> None:
         before, self.settings = self.settings, settings
-        self.judge.note(self.judge.watch.reload(settings.site, settings.rules, moment_now(), observe_s=settings.observe_s))
+        self.ordering.follow(settings)
         self.live.replace(settings.site.devices.values())
         await self._follow_devices(settings)
         if settings.influx != before.influx:

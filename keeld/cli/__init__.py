@@ -29,9 +29,18 @@ COMMANDS = {
     "poll": "Poll one device once and show raw answers beside the readings.",
     "capture": "Poll one device once and print its answers as a redacted fixture.",
     "alerts": "List the alarms of the running keeld.",
+    "ack": "Say that you have an alarm in hand.",
+    "shelve": "Keep an alarm quiet for a while, with a reason.",
+    "close": "End an alarm by hand.",
+    "maintenance": "Announce work, see what it would do, say when it is over.",
+    "rules": "List the rules: where each is judged, and why nowhere.",
+    "audit": "List who asked keeld for what.",
     "status": "Show how the running keeld is doing.",
     "headroom": "Show what may still be added to each rack, and what binds it.",
+    "curtail": "Give, list and cancel orders to draw less.",
+    "rack-state": "Put a rack into another state, or show the states it went through.",
     "history": "Show the last hours of a rack, a node or a meter.",
+    "drill": "Send a marked test through the whole delivery path.",
     "record": "Write readings into a file that can be replayed.",
     "replay": "Judge recorded readings by a configuration, in simulated time.",
     "drivers": "List the protocol families keeld speaks.",
@@ -52,7 +61,7 @@ class Commands(click.Group):
         """Import the command; None lets click answer for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"keeld.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"keeld.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(
