@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 from keeld.alerts.acts import Act, Done, RefusedError
+from keeld.alerts.restored import RestoredAlarm
 from keeld.fanout import Fanout
 from keeld.health import Health
 from keeld.live import Live
@@ -39,6 +40,8 @@ class Judge:
         self.watch = watch
         self.channels: Sequence[ChannelSettings] = ()
         self.on_committed: Callable[[Sequence[Transition]], None] = lambda _: None
+        self.drills: dict[str, RestoredAlarm] = {}
+        """Drills that stand, by key: kept with the alarms, so that a restart ends them."""
         self._state = state
         self._fanout = fanout
         self._live = live
@@ -105,7 +108,8 @@ class Judge:
         self._moves.clear()
         if not moves:
             return
-        await self._state.commit(moves, self.watch.snapshot(), channels=self.channels)
+        kept = (*self.watch.snapshot(), *self.drills.values())
+        await self._state.commit(moves, kept, channels=self.channels)
         self.on_committed(moves)
 
     def note(self, moves: Sequence[Transition]) -> None:

@@ -13,6 +13,7 @@ from keeld.alerts.selector import Selector
 from keeld.budgets.aftermath import FailoverCase
 from keeld.budgets.headroom import Headroom
 from keeld.contract import CurtailOrder
+from keeld.drills import Begun, Drills
 from keeld.fanout import Fanout, Subscription
 from keeld.health import Health
 from keeld.history import History, Point
@@ -47,6 +48,7 @@ class Parts(Protocol):
     history: History
     store: Store
     notifier: Notifier
+    drills: Drills
     ordering: Ordering
 
     def allowed_s(self) -> Mapping[str, float]:
@@ -218,6 +220,10 @@ class LiveSource:
     async def rack_moves(self, rack: str, limit: int) -> Sequence[RackMove]:
         """Give a rack's changes of state, newest first."""
         return await self._parts.ordering.moves(rack, limit)
+
+    def drill(self, rule: str, target: str, who: str, *, escalates: bool, hold_s: float) -> Begun:
+        """Send a marked test the whole way of an alarm; raises DrillError."""
+        return self._parts.drills.begin(rule, target, who, escalates=escalates, hold_s=hold_s)
 
     async def reload(self) -> None:
         """Read the configuration again; raise ConfigError and keep the old one when it cannot be used."""

@@ -24,6 +24,7 @@ from keeld.budgets.source import SECOND_NS, Look
 from keeld.budgets.topology import build
 from keeld.budgets.window import SLOT_S
 from keeld.contract import CurtailOrder
+from keeld.health import OwnState
 from keeld.model import OWN_DRIVER, Batch, Moment, RuleSettings, Site, Transition
 from keeld.views import OrderView, SiteView
 from keeld.watch.acting import Floor, perform
@@ -32,6 +33,7 @@ from keeld.watch.desk import Desk
 from keeld.watch.failover import Failover
 from keeld.watch.feeds import CHECK_NS
 from keeld.watch.headroom import HeadroomWatch
+from keeld.watch.own import Own
 from keeld.watch.reach import note_first_sight, rulebook, settle
 from keeld.watch.state import SiteState, findings
 from keeld.watch.subjects import Subject
@@ -271,6 +273,21 @@ class Watch:
         for duty in self._state.duties:
             head = f"{duty.name}/"
             duty.recall({key.removeprefix(head): note for key, note in memory.items() if key.startswith(head)}, now)
+
+    def note_self(self, own: OwnState, now: Moment) -> None:
+        """Take how keeld itself does; it is judged at the end of the slot."""
+        for duty in self._state.duties:
+            if isinstance(duty, Own):
+                duty.note(own, now)
+
+    @property
+    def site_name(self) -> str:
+        """Give the site's id, as it stands in every key."""
+        return self._board.site
+
+    def subjects(self) -> Iterator[Subject]:
+        """List every rule at each target that it is judged at."""
+        return self._state.subjects()
 
     def snapshot(self) -> tuple[RestoredAlarm, ...]:
         """Give every alarm that is not OK, as it must survive a restart."""

@@ -131,7 +131,7 @@ class _Asked:
 
     def __init__(self, request: web.Request, form: dict[str, Any]) -> None:
         self.id = request.match_info.get("id", "")
-        self.who = _who(request)
+        self.who = peer_name(request)
         self.query = request.query
         self._form = form
         self.now_ns = time.time_ns()
@@ -245,7 +245,7 @@ async def _read(request: web.Request) -> _Asked:
     return _Asked(request, form)
 
 
-def _who(request: web.Request) -> str:
+def peer_name(request: web.Request) -> str:
     """Give the name of the user at the other end of the socket, as the system knows him."""
     peer = request.transport.get_extra_info("socket") if request.transport is not None else None
     if peer is None or peer.family != socket.AF_UNIX:

@@ -22,6 +22,7 @@ from keeld.text import rfc3339
 from keeld.views import SiteView
 from keeld.web import forms
 from keeld.web.acts import Acts
+from keeld.web.drill import Drill
 from keeld.web.exposition import CONTENT_TYPE, exposition
 from keeld.web.failover import failover_form
 from keeld.web.guard import answer, refusal
@@ -86,7 +87,12 @@ class Routes:
 
     def changes(self) -> list[web.RouteDef]:
         """List what may be asked on the unix socket alone."""
-        return [*self._orders.changes(), *self._acts.changes(), web.post("/api/v1/reload", self._reload)]
+        return [
+            *self._orders.changes(),
+            *self._acts.changes(),
+            *Drill(self._source).changes(),
+            web.post("/api/v1/reload", self._reload),
+        ]
 
     async def _livez(self, _: web.Request) -> web.Response:
         stuck = self._source.alive()

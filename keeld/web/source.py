@@ -12,6 +12,7 @@ from keeld.alerts.selector import Selector
 from keeld.budgets.aftermath import FailoverCase
 from keeld.budgets.headroom import Headroom
 from keeld.contract import CurtailOrder
+from keeld.drills import Begun
 from keeld.fanout import Subscription
 from keeld.health import Health
 from keeld.live import Latest
@@ -150,6 +151,9 @@ class Source(Protocol):
 
     async def rack_moves(self, rack: str, limit: int) -> Sequence[RackMove]:
         """Give a rack's changes of state, newest first."""
+
+    def drill(self, rule: str, target: str, who: str, *, escalates: bool, hold_s: float) -> Begun:
+        """Send a marked test the whole way of an alarm; raises DrillError."""
 
     async def reload(self) -> None:
         """Read the configuration again; raise ConfigError and keep the old one when it cannot be used."""
