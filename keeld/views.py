@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from keeld.contract import CurtailOrder
 from keeld.model import AlertState, Interval, Rack, Severity
@@ -68,6 +69,8 @@ class RackView:
     judgements: tuple[Judgement, ...]
     feeds: Mapping[str, Interval]
     """Feed letter to its draw, in W."""
+    failover: str = ""
+    """What the loss of a feed would do where a survivor may not hold for hours; empty where all of them would."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,8 @@ class NodeView:
     draw: Interval
     verdict: Verdict
     judgements: tuple[Judgement, ...]
+    figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Metric to value of what else is known: loss, unattributed, stranded, diversity, oversubscription."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

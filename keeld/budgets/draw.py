@@ -124,6 +124,11 @@ def _metered(meters: Iterable[Meter], feed: Feed, look: Look) -> Value | None:
     return cap(total(values), feed.ceiling_watts) if values else None
 
 
+def feed_error_ratio(feed: Feed) -> float:
+    """Give the error of what measures a feed, as a share of its draw: the worst of its meters, else the machines'."""
+    return max((meter.error_ratio for meter in (feed.inlets or feed.meters)), default=REPORTED_ERROR)
+
+
 def sum_loads(loads: Iterable[Load], look: Look) -> Loads:
     """Add machines up."""
     summed = Loads()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from keeld.watch.airflow import Airflow
+from keeld.watch.balance import Balance
 from keeld.watch.circuits import Circuits
 from keeld.watch.condensation import Condensation
 from keeld.watch.contacts import Contacts
@@ -20,6 +22,7 @@ from keeld.watch.inlets import Inlets
 from keeld.watch.leaks import Leaks
 from keeld.watch.loops import Loops
 from keeld.watch.mismatch import MeterMismatch
+from keeld.watch.own import Own
 from keeld.watch.redundancy import Redundancy
 from keeld.watch.restoring import Restoring
 from keeld.watch.rows import Rows
@@ -52,6 +55,7 @@ DUTIES: tuple[type[Duty], ...] = (
     Zones,
     Fouling,
     Inlets,
+    Airflow,
     NextToBreak,
     SupplyContract,
     Curtailment,
@@ -62,5 +66,7 @@ DUTIES: tuple[type[Duty], ...] = (
     Identities,
     Vacancies,
     Unproven,
+    Balance,
     HeadroomWatch,
+    Own,
 )

@@ -7,8 +7,9 @@ from dataclasses import replace
 from itertools import chain
 
 from keeld.alerts.board import Board
-from keeld.budgets.draw import is_metered_now
+from keeld.budgets.draw import feed_error_ratio, is_metered_now
 from keeld.budgets.intake import Intake
+from keeld.budgets.residual import Part, add_parts, measured, residual
 from keeld.budgets.source import Look
 from keeld.budgets.topology import Topology
 from keeld.model import Batch, Interval, Moment
@@ -205,16 +206,21 @@ class SiteState:
                 rack.bound_watts = None
             yield len(self.racks) // 20
             return
-        certain: dict[str, float] = {}
+        certain: dict[str, Part] = {}
         for name, node in self.nodes.items():
-            feeds = (self.racks[rack_id].draw.feeds[letter].lo for rack_id, letter in node.plan.feeds)
-            certain[name] = sum(chain((certain[child] for child in node.plan.children), feeds))
+            feeds = (self._certain_of(rack_id, letter) for rack_id, letter in node.plan.feeds)
+            children = (certain[child] for child in self.topology.loaded_children(node.plan))
+            certain[name] = add_parts(chain(children, feeds))
             yield 1
         for rack in self.racks.values():
             rack.bound_watts = None if rack.draw.total.coverage >= 1.0 else self._bound(rack, certain, look)
             yield 1
 
-    def _bound(self, rack: RackState, certain: dict[str, float], look: Look) -> float | None:
+    def _certain_of(self, rack_id: str, letter: str) -> Part:
+        rack = self.racks[rack_id]
+        return measured(rack.draw.feeds[letter].lo, feed_error_ratio(rack.plan.feeds[letter]))
+
+    def _bound(self, rack: RackState, certain: dict[str, Part], look: Look) -> float | None:
         bound = 0.0
         for letter, feed in rack.plan.feeds.items():
             drawn = rack.draw.feeds[letter]
@@ -225,7 +231,10 @@ class SiteState:
             metered = next((name for name in above if is_metered_now(self.nodes[name].plan, look)), None)
             if metered is None:
                 return None
-            bound += max(0.0, self.nodes[metered].known_draw.hi - (certain[metered] - drawn.lo))
+            plan = self.nodes[metered].plan
+            meter = measured(self.nodes[metered].known_draw.hi, max(meter.error_ratio for meter in plan.meters))
+            left = residual(meter, (certain[metered],))
+            bound += max(0.0, left.watts + drawn.lo + left.error_watts)
         return bound
 
     def publish_all(self, now: Moment, batches: list[Batch]) -> Iterator[int]:

@@ -12,9 +12,11 @@ from keeld.budgets.interval import published, verdict
 from keeld.budgets.source import HELD
 from keeld.model import AlertState, Interval, Moment, Quality
 from keeld.views import Alarm, Judgement, NodeView, RackView, SiteView, Verdict
+from keeld.watch.balance import Balance
 from keeld.watch.cooling import CoolingState
 from keeld.watch.derived import site_draw
 from keeld.watch.forecast import NextToBreak
+from keeld.watch.headroom import HeadroomWatch
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
 from keeld.watch.rulebook import Windows
@@ -34,9 +36,9 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
     return SiteView(
         time_ns=now.wall_ns,
         draw=site_draw(list(state.racks.values())),
-        racks=tuple(_rack_view(rack) for rack in state.racks.values()),
+        racks=tuple(_rack_view(rack, state.failover.words_of(name)) for name, rack in state.racks.items()),
         nodes=(
-            *(_node_view(node) for node in state.nodes.values()),
+            *(_node_view(node, _figures(state, name)) for name, node in state.nodes.items()),
             *(_cooling_view(zone) for zone in state.cooling.values()),
         ),
         alarms=tuple(alarm_view(alarm, board, first_ns) for alarm in board.alarms.values()),
@@ -45,7 +47,13 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
     )
 
 
-def _node_view(state: NodeState) -> NodeView:
+def _figures(state: SiteState, name: str) -> dict[str, float]:
+    """Give what the books and the headroom say of a power node, by metric."""
+    told = (duty.readings("power_node", name) for duty in state.duties if isinstance(duty, Balance | HeadroomWatch))
+    return {reading.metric.name: reading.value for readings in told for reading in readings}
+
+
+def _node_view(state: NodeState, figures: dict[str, float]) -> NodeView:
     node, draw = state.plan.node, state.known_draw
     judgements = [
         _within_source(
@@ -60,6 +68,7 @@ def _node_view(state: NodeState) -> NodeView:
         draw=draw,
         verdict=worst(tuple(judgements)),
         judgements=tuple(judgements),
+        figures=figures,
     )
 
 
@@ -118,7 +127,7 @@ def _cooling_judgements(state: CoolingState, heat: Interval) -> Iterator[Judgeme
     yield now
 
 
-def _rack_view(state: RackState) -> RackView:
+def _rack_view(state: RackState, failover: str) -> RackView:
     budget = state.plan.rack.budget
     judgements = tuple(
         judgement(
@@ -148,6 +157,7 @@ def _rack_view(state: RackState) -> RackView:
         binding=binding(judgements),
         judgements=judgements,
         feeds=state.draw.feeds,
+        failover=failover,
     )
 
 

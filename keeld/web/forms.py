@@ -52,6 +52,7 @@ def rack_form(view: RackView) -> Form:
         "air_heat_watts": interval_form(view.air),
         "liquid_heat_watts": interval_form(view.liquid),
         "feeds_watts": {feed: interval_form(draw) for feed, draw in view.feeds.items()},
+        "failover_text": view.failover,
         "budget": {
             "power_watts": budget.power_watts,
             "air_watts": budget.air_watts,
@@ -78,6 +79,7 @@ def node_form(view: NodeView) -> Form:
         "why": _why(view.verdict, view.judgements),
         "draw_watts": interval_form(view.draw),
         "judgements": [judgement_form(judgement) for judgement in view.judgements],
+        "figures": dict(view.figures),
     }
 
 
