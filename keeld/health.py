@@ -7,7 +7,9 @@ configuration, so the number of series is bounded by it.
 from __future__ import annotations
 
 import collections
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from keeld.errors import Outage
 
@@ -44,3 +46,30 @@ class Health:
     loop_lag_s_max: float = 0.0
     progress: dict[str, int] = field(default_factory=dict)
     """Part of keeld -> monotonic ns of its last progress; the watchdog is fed only while all of them move."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnState:
+    """How keeld itself does, gathered every ten seconds for the rules about it; None is not known."""
+
+    channels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Every channel that can send, with why its last attempt failed; empty where it did not."""
+    heartbeat: str = ""
+    """Why the last sign of life could not be delivered; empty where it was."""
+    spool_full_s: float | None = None
+    """Seconds until readings that were acknowledged are dropped, at the pace of the last minutes; None while none is
+    going to be."""
+    spool_words: str = ""
+    """What waits and why, as a sentence for people."""
+    state_trouble: str = ""
+    """Why alarms and messages cannot be written to the disk; empty while they can."""
+    clock_is_synchronised: bool | None = None
+    clock_jump_s: float = 0.0
+    """By how much the wall clock was last set, where that was within the last quarter of an hour; positive is ahead."""
+    disk_free_bytes: int | None = None
+    disk_full_s: float | None = None
+    """Seconds until the storage directory's disk is full, at the pace of the last hour; None while it does not fill."""
+    certificates_s: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Whom keeld speaks to over TLS, with the seconds until the certificate ends."""
+    config_words: str = ""
+    """How the configuration in force differs from its file; empty where it does not."""

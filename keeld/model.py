@@ -278,6 +278,8 @@ class Site:
     racks: Mapping[str, Rack] = field(default_factory=lambda: MappingProxyType({}))
     devices: Mapping[str, Device] = field(default_factory=lambda: MappingProxyType({}))
     network: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    channels: tuple[str, ...] = ()
+    """Names of the ways to reach people: each may have an alarm of its own."""
     contract: Contract | None = None
     orders: tuple[CurtailOrder, ...] = ()
     """Orders to draw less that stood when the site was last read."""

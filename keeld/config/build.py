@@ -153,6 +153,7 @@ def _site(document: Document, devices: Mapping[str, Device]) -> Site:
         racks=MappingProxyType({name: _rack(name, rack) for name, rack in document.racks.items()}),
         devices=MappingProxyType(dict(devices)),
         network=MappingProxyType({name: entry.address for name, entry in document.network.items()}),
+        channels=tuple(channel.name or channel.kind for channel in document.notify),
         contract=_contract(document),
         thermal_classes=MappingProxyType(
             {name: _thermal_class(entry) for name, entry in document.thermal_classes.items()}

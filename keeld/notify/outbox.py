@@ -25,6 +25,7 @@ from keeld.errors import DeliveryError
 from keeld.health import Health
 from keeld.model import Severity
 from keeld.notify import BUILT, Channel, ForgetfulChannel, open_channel
+from keeld.notify.fallback import Fallback
 from keeld.settings import ChannelSettings
 from keeld.state import Outgoing, State
 
@@ -57,6 +58,9 @@ class Notifier:
             settings.name: _Lane(settings.name, open_channel(settings, site), state, health)
             for settings in self.channels
         }
+        self._fallback = Fallback(
+            state, tuple(self._lanes), works=lambda name: not self._lanes[name].trouble, wake=self.wake
+        )
         for channel in self.unbuilt:
             _log.error(
                 "channel cannot send",
@@ -70,6 +74,11 @@ class Notifier:
         """Channels whose last attempt failed, with the reason."""
         return {name: lane.trouble for name, lane in self._lanes.items() if lane.trouble}
 
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Every channel that can send, with why its last attempt failed; empty where it did not."""
+        return {name: lane.trouble for name, lane in self._lanes.items()}
+
     def wake(self) -> None:
         """Say that `state` may hold new messages."""
         for lane in self._lanes.values():
@@ -81,6 +90,8 @@ class Notifier:
         async with asyncio.TaskGroup() as lanes:
             for name, lane in self._lanes.items():
                 lanes.create_task(lane.run(), name=f"notify:{name}")
+            if len(self._lanes) > 1:
+                lanes.create_task(self._fallback.run(), name="notify fallback")
 
     async def close(self) -> None:
         """Let go of every connection; `run` must have ended."""

@@ -162,6 +162,26 @@ class State:
         await self._save()
         self._release(messages)
 
+    def heard(self, channel: str, key: str) -> Severity | None:
+        """Give the severity that a channel was last told, or is about to be told, of an alarm; None for nothing."""
+        body = self._told.get((channel, key))
+        before = read_move(body) if body else None
+        return before.severity if before else None
+
+    async def pass_on(self, outgoing: Outgoing, channel: str) -> bool:
+        """Tell another channel what its own cannot deliver; False where the alarm is over by now."""
+        move = outgoing.transition
+        if move.key not in self._alarms:
+            return False
+        heard = self.heard(channel, move.key)
+        notice = Notice.TRIGGER if heard is None else Notice.ESCALATE
+        message = Outgoing(uid(move, channel), channel, notice, move.time_ns, move, heard)
+        self._told[channel, move.key] = dump_move(move)
+        self._outbox[message.id] = message
+        await self._save()
+        self._release([message])
+        return True
+
     async def settle(self, outgoing: Outgoing) -> None:
         """Forget a message that was delivered or given up; returns once the disk knows, as `commit` does."""
         self._outbox.pop(outgoing.id, None)
@@ -249,7 +269,7 @@ class State:
 
     def _address(self, move: Transition, channels: Sequence[ChannelSettings]) -> list[Outgoing]:
         messages = [
-            Outgoing(uid(move, channel), channel, notice, move.time_ns, move, self._heard(channel, move.key))
+            Outgoing(uid(move, channel), channel, notice, move.time_ns, move, self.heard(channel, move.key))
             for channel, notice in route(move, channels, self._told)
         ]
         if move.notice is Notice.RESOLVE:
@@ -257,11 +277,6 @@ class State:
         elif move.notice is not Notice.ACKNOWLEDGE:
             self._told.update({(message.channel, move.key): dump_move(move) for message in messages})
         return messages
-
-    def _heard(self, channel: str, key: str) -> Severity | None:
-        body = self._told.get((channel, key))
-        before = read_move(body) if body else None
-        return before.severity if before else None
 
     def _release(self, messages: Iterable[Outgoing]) -> None:
         for outgoing in messages:
