@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from keeld.budgets.aftermath import FailoverCase
 from keeld.budgets.source import Look
 from keeld.budgets.topology import Topology
-from keeld.watch.failover_words import tell
+from keeld.watch.failover_words import Loss, loss_words, tell, worst_survivor
 from keeld.watch.feeds import FeedWatch
 from keeld.watch.layout import Case, Fallen, Layout, Lost, feeds_below
 from keeld.watch.moves import Carried, Move
@@ -164,6 +164,15 @@ class Failover:
         worst = max(found, key=_by_strain) if len(found) > 1 else next(iter(found), None)
         return worst if worst is not None and worst.strain.hi > 0.0 else None
 
+    def words_of(self, rack_id: str) -> str:
+        """Say what the worst loss of a feed would do to a rack; empty where every survivor would hold for hours."""
+        found = [(stress, case) for _, case in self.feed_cases.get(rack_id, ()) for stress in case.stresses]
+        stress, case = max(found, key=lambda pair: _by_trouble(pair[0]), default=(None, None))
+        if stress is None or case is None or stress.strain.derated_hi <= 1.0:
+            return ""
+        survivor = worst_survivor(stress)
+        return "" if survivor is None else loss_words(Loss(case.fallen, "rack"), survivor)
+
     def tell_all(self) -> Iterator[FailoverCase]:
         """Give every case, feeds first."""
         yield from self._tell(self.cases.values())
@@ -228,3 +237,8 @@ class Failover:
 
 def _by_strain(stress: Stress) -> tuple[float, float]:
     return stress.strain.derated_lo, stress.strain.derated_hi
+
+
+def _by_trouble(stress: Stress) -> tuple[float, float]:
+    """Order what certainly is too much before what possibly is."""
+    return max(1.0, stress.strain.derated_lo), stress.strain.derated_hi

@@ -95,14 +95,14 @@ class Layout:
 
 
 def feeds_below(topology: Topology) -> dict[str, dict[str, frozenset[str]]]:
-    """Give for each node the feeds that die with it, by rack."""
+    """Give for each node the feeds that die with it, by rack: those that it feeds now."""
     found: dict[str, dict[str, frozenset[str]]] = {}
     for name in topology.order:
         plan = topology.nodes[name]
         below: dict[str, frozenset[str]] = {}
         for rack_id, letter in plan.feeds:
             below[rack_id] = below.get(rack_id, frozenset()) | {letter}
-        for child in plan.children:
+        for child in (child for child in plan.children if topology.nodes[child].parent == name):
             for rack_id, letters in found[child].items():
                 below[rack_id] = below.get(rack_id, frozenset()) | letters
         found[name] = below

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+
+import pytest
 
 from keeld.errors import Outage
 from keeld.metrics import POWER, POWER_SOURCE
-from keeld.model import Device, Notice, RackBudget, Reading, Severity
+from keeld.model import Device, Notice, PowerSource, RackBudget, Reading, Severity
+from keeld.watch.survivors import strain_of
 
 
 def roomy(kit, **facts):
@@ -131,3 +135,97 @@ def test_the_peak_of_the_day_is_told_at_its_end_and_survives_a_restart(kit):
     after.run(day_s - after.now_s + 60, shared(kit, loads))
     assert told(after, "redundancy_peak") == [("trigger", "r01", Severity.INFO)]
     assert after.pages[0].title == "R01 (hall 1) lacked reserve at its 24-h peak: 110 %, limit 100 %"
+
+
+def test_a_rack_s_view_and_batches_foretell_what_would_happen(kit):
+    site = roomy(kit, racks=1, miners=0)
+    drive = kit.drive(site).run(400, shared(kit, {"r01": 44_000.0}))
+    (rack,) = drive.watch.view(kit.at(drive.now_s)).racks
+    assert rack.failover == "If feed A dies now, phase L1 of b-r01 goes to 102 % of its 60 A breaker and trips."
+    amperes = 44_000.0 / (415.0 * 3**0.5)
+    latest = {batch.device.id: batch for _, batch in drive.batches}
+    node = {(reading.metric.name, reading.part): reading.value for reading in latest["b-r01"].readings}
+    assert node["failover_current_amperes", "L2"] == pytest.approx(amperes)
+    assert node["failover_lo_ratio", ""] == node["failover_hi_ratio", ""] == pytest.approx(amperes / 60.0)
+    rack_readings = {(reading.metric.name, reading.part): reading.value for reading in latest["r01"].readings}
+    assert rack_readings["failover_hi_ratio", "feed/a"] == pytest.approx(amperes / 60.0)
+    calm = kit.drive(site).run(400, shared(kit, {"r01": 20_000.0}))
+    assert calm.watch.view(kit.at(calm.now_s)).racks[0].failover == ""
+
+
+def test_a_silent_feed_is_foretold_as_a_range_and_as_no_current(kit):
+    site = roomy(kit, racks=1, miners=0)
+    poll = lambda device, at_s: Outage.TIMEOUT if device.feed == "a" and at_s > 300 else kit.pdu(10_000.0)  # noqa: E731 - an answer in a line
+    drive = kit.drive(site).run(1500, lambda device, at_s: poll(device, at_s) if device.kind == "pdu" else None)
+    readings = {
+        (reading.metric.name, reading.part): reading.value
+        for _, batch in drive.batches[-40:]
+        if batch.device.id == "b-r01"
+        for reading in batch.readings
+    }
+    assert readings["failover_lo_ratio", ""] < 0.5
+    assert readings["failover_hi_ratio", ""] > 1.0
+    assert ("failover_current_amperes", "L1") not in readings
+    assert "CAN'T TELL" in drive.watch.view(kit.at(drive.now_s)).racks[0].failover
+
+
+def test_work_on_several_paths_is_foretold_together_and_leaves_nothing_behind(kit):
+    drive = kit.drive(roomy(kit, racks=2, miners=0)).run(400, shared(kit, {"r01": 20_000.0, "r02": 30_000.0}))
+    now = kit.at(drive.now_s)
+    before = len(drive.watch._state.failover.stresses)
+    case = drive.watch.failover_without([("feed", "r01/a"), ("power_node", "b-r02")], now)
+    assert case.racks == ("r01", "r02")
+    worst = case.survivors[0]
+    assert (worst.node, worst.value.best) == ("a-r02", pytest.approx(30_000.0 / (415.0 * 3**0.5)))
+    assert {survivor.node for survivor in case.survivors} == {"b-r01", "a-r02"}  # both panels lose something, too
+    both = drive.watch.failover_without([("power_node", "ups-a"), ("feed", "r02/b")], now)
+    assert both.dead.best == pytest.approx(30_000.0)
+    assert drive.watch.failover_without([("power_node", "nowhere"), ("device", "pdu-r01-a")], now) is None
+    assert len(drive.watch._state.failover.stresses) == before
+
+
+def test_a_transfer_switch_that_moves_a_panel_moves_the_failures_it_hangs_on(kit):
+    site = roomy(kit, racks=1, miners=0)
+    sources = {"utility": PowerSource(1e6), "alternate": PowerSource(1e6, parent="ups-b")}
+    power = dict(site.power)
+    power["panel-a"] = dataclasses.replace(power["panel-a"], sources=sources)
+    ats = Device(id="ats", site="s", kind="ups", driver="modbus", address="tcp://10.0.9.2:502", node="panel-a")
+    site = dataclasses.replace(site, power=power, devices=site.devices | {"ats": ats})
+    racks = shared(kit, {"r01": 20_000.0})
+
+    def poll(device, at_s):
+        if device.id != "ats":
+            return racks(device, at_s)
+        return (Reading(POWER, 10_000.0), Reading(POWER_SOURCE, 5.0 if at_s > 600 else 1.0))
+
+    def dead_with(drive, name):
+        found = {case.target_id: case for case in drive.watch.failover(kit.at(drive.now_s))}
+        return found[name].dead.best if name in found else None
+
+    drive = kit.drive(site).run(400, poll)
+    assert dead_with(drive, "ups-b") == pytest.approx(0.0)
+    drive.run(600, poll)
+    assert dead_with(drive, "ups-b") == pytest.approx(20_000.0)  # it feeds both now
+    assert dead_with(drive, "ups-a") is None
+
+
+@pytest.mark.parametrize("silent", [frozenset(), frozenset({"pdu-r01-a"}), frozenset({"pdu-r02-b", "pdu-r01-a"})])
+def test_what_is_kept_up_is_what_is_told(kit, silent):
+    """The sums that every slot makes and the values that people are shown never differ."""
+    site = roomy(kit, racks=3, miners=4)
+    power = dict(site.power)
+    power["ups-b"] = dataclasses.replace(power["ups-b"], efficiency=0.93, limit_watts=90_000.0)
+    loads = {"r01": 21_000.0, "r02": 33_000.0, "r03": 12_345.0}
+    racks = shared(kit, loads)
+
+    def poll(device, at_s):
+        if device.kind == "miner":
+            return (Reading(POWER, 3_300.0),)
+        return Outage.TIMEOUT if device.id in silent and at_s > 200 else racks(device, at_s)
+
+    drive = kit.drive(dataclasses.replace(site, power=power)).run(620, poll)
+    stresses = drive.watch._state.failover.stresses
+    assert len(stresses) > 10
+    for stress in stresses:
+        assert stress.strain == pytest.approx(strain_of(stress.loads()))
+        assert all(0.0 <= ratio < math.inf for ratio in stress.strain)
