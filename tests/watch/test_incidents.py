@@ -11,6 +11,8 @@ from keeld.metrics import FLOW, POWER, TEMPERATURE, VOLTAGE
 from keeld.model import Device, RackBudget, Reading, Severity
 from keeld.settings import RuleSettings
 
+pytestmark = pytest.mark.usefixtures("first_rules")
+
 
 def test_a_site_in_order_says_nothing(kit):
     drive = kit.drive(kit.site()).run(3600, kit.steady())
@@ -169,9 +171,9 @@ def test_heat_that_liquid_takes_is_measured_and_the_rest_is_the_airs(kit):
     rack = drive.watch.view(kit.at(600)).racks[0]
     assert rack.liquid is not None
     assert rack.air is not None
-    assert rack.liquid.lo == rack.liquid.hi
-    assert abs(rack.liquid.lo - 13_891.0) < 20
-    assert abs((rack.air.best or 0) + rack.liquid.lo - 20_000.0) < 1e-6
+    assert rack.liquid.lo < (rack.liquid.best or 0.0) < rack.liquid.hi  # flow and temperatures have their errors
+    assert abs((rack.liquid.best or 0) - 13_891.0) < 20
+    assert abs((rack.air.best or 0) + (rack.liquid.best or 0) - 20_000.0) < 1e-6
 
 
 def test_an_assumed_split_keeps_both_ends_and_is_never_critical(kit):

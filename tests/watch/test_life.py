@@ -12,6 +12,8 @@ from keeld.model import OWN_DRIVER, AlertState, Batch, Moment, Rack, RackBudget,
 from keeld.settings import RuleSettings
 from keeld.watch import RestoredAlarm, Watch
 
+pytestmark = pytest.mark.usefixtures("first_rules")
+
 
 def over_budget(kit):
     return lambda device, at_s: kit.pdu(17_500.0) if device.kind == "pdu" else kit.steady()(device, at_s)
