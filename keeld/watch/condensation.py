@@ -108,7 +108,7 @@ class Condensation(Duty):
             lo=None if margin is None else margin.lo,
             best=None if margin is None else margin.best,
             hi=None if margin is None else margin.hi,
-            limit=levels[0].limit,
+            limit=_limit(margin, levels),
             unit="K",
             base="over the dew point",
             what="coolant less dew point",
@@ -185,6 +185,12 @@ def _span(loop: LoopAir, level: Level, index: int) -> Span | None:
     if loop.margin is None or mean is None or mean.fill < 1.0:
         return None
     return Span(mean.seen_lo, mean.hi + (_READING_ERROR_KELVIN if index == 0 else 0.0))
+
+
+def _limit(margin: Value | None, levels: tuple[Level, ...]) -> float:
+    """Give the lowest limit that the margin is under; the mildest where it is under none."""
+    under = [level.limit for level in levels if margin is not None and margin.hi < level.limit]
+    return min(under, default=levels[0].limit)
 
 
 def _detail(loop: LoopAir) -> str:

@@ -126,7 +126,9 @@ class Leaks(Duty):
             since_ns = self._dry_since_ns.get(intake.device.id, now.wall_ns)
             return f"Dry since {local_time(since_ns, self.ground.topology.site.timezone)}; it was wet before."
         places = sorted(clean(part, 40) for part in wet if part)
-        return f"Wet now: {names(places)}." if places else "Wet now."
+        words = f"Wet now: {names(places)}." if places else "Wet now."
+        place = _place(intake)
+        return f"{words} {place}" if place else words
 
     def _is_tray(self, intake: Intake, part: str) -> bool:
         rack = self.ground.topology.site.racks.get(intake.device.rack or "")
@@ -162,6 +164,13 @@ class Leaks(Duty):
         if isinstance(found, dict):
             whole = {name: at for name, at in found.items() if isinstance(at, int) and 0 < at <= now.wall_ns}
             self._dry_since_ns = {name: at for name, at in whole.items() if name in self._intakes}
+
+
+def _place(intake: Intake) -> str:
+    device = intake.device
+    if device.rack is not None:
+        return f"It is in rack {device.rack}."
+    return f"It is at {device.node}." if device.node is not None else ""
 
 
 def _is_heard(source: Source, now: Moment) -> bool:

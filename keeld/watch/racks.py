@@ -79,6 +79,11 @@ class RackState:
         self.heat: Heat
         self.see(look)
 
+    @property
+    def is_on_liquid(self) -> bool:
+        """Whether any of its heat goes into a liquid."""
+        return self.plan.rack.cooling_liquid is not None
+
     def see(self, look: Look) -> None:
         """Work out draw and heat at an instant or over a slot."""
         self.draw = rack_draw(self.plan, look)
@@ -91,11 +96,13 @@ class RackState:
         for _ in range(missed):
             self.power.push(0.0, None, ceiling)
             self.air.push(0.0, None, ceiling)
-            self.liquid.push(0.0, None, ceiling)
+            if self.is_on_liquid:
+                self.liquid.push(0.0, None, ceiling)
         draw, air, liquid = self.draw.total, self.heat.air, self.heat.liquid
         self.power.push(draw.lo, draw.best, draw.hi)
         self.air.push(air.lo, air.best, air.hi)
-        self.liquid.push(liquid.lo, liquid.best, liquid.hi)
+        if self.is_on_liquid:
+            self.liquid.push(liquid.lo, liquid.best, liquid.hi)
         self._close_feeds(missed)
         if draw.best is not None and draw.coverage >= _KNOWN_COVERAGE:
             budget = self.plan.rack.budget.power_watts

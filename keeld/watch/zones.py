@@ -10,6 +10,7 @@ from keeld.alerts.board import Board
 from keeld.alerts.machine import Span
 from keeld.alerts.rules import AI, PLANT, Level
 from keeld.alerts.shipped.cooling import NO_SPARE
+from keeld.budgets.air import still_room_kelvin_per_minute
 from keeld.budgets.intake import Intake
 from keeld.budgets.source import Look
 from keeld.budgets.window import Mean
@@ -84,7 +85,7 @@ class Zones(Duty):
             base=f"{zone.node.redundancy} capacity" if not short else "capacity that still runs",
             what=f"heat of its racks, {zone.windows.span_words} mean",
             cause=zone.capacity.binds,
-            detail=_zone_words(zone, heat.lost),
+            detail=_zone_words(zone, heat.lost, self.ground.topology.site.altitude_metres),
             is_known=heat.coverage >= _KNOWN_COVERAGE,
         )
         board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
@@ -141,9 +142,13 @@ def _zone_span(zone: CoolingState, level: Level, mean: Mean) -> Span | None:
     return Span(mean.lo / hi, mean.hi / lo)
 
 
-def _zone_words(zone: CoolingState, lost: tuple[str, ...]) -> str:
+def _zone_words(zone: CoolingState, lost: tuple[str, ...], altitude_metres: float) -> str:
     running = zone.capacity.hi if zone.capacity is not None else 0.0
     words = [f"Running now: {running / 1000.0:.0f} kW."]
+    mean, room = zone.windows.mean(), zone.node.air_cubic_metres
+    if mean is not None and mean.best is not None and room and mean.best > running:
+        rate = still_room_kelvin_per_minute(mean.best - running, room, zone.node.metal_kilograms, altitude_metres)
+        words.append(f"The room warms by about {rate:.1f} K a minute at first.")
     if zone.racks:
         words.append(f"Racks: {names([state.plan.rack.id for state in zone.racks])}.")
     if lost:
