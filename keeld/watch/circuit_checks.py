@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from keeld.budgets.limits import BEYOND_ANY_SITE_WATTS
@@ -46,8 +47,8 @@ class Mover(NamedTuple):
     part: str
     source: Source
     full: float
-    witness: float
-    """How far the witness moved, as a share of itself."""
+    witness: Callable[[], float]
+    """How far the witness moved, as a share of itself; asked for only where the source stands still."""
 
 
 class Circuit:
@@ -98,28 +99,36 @@ class Circuit:
 
     def look_at_samples(self, doubts: Doubts, now: Moment) -> None:
         """Check each new sample of its power against those just before it."""
-        if self.rating_watts is None:
+        rating = self.rating_watts
+        if rating is None:
             return
         for index, power in enumerate(self.meter.powers):
             before, before_ns = self._seen[index]
-            if power.value is None or power.mono_ns == before_ns:
+            value, taken_ns = power.value, power.mono_ns
+            if value is None or taken_ns == before_ns:
                 continue
-            self._seen[index] = power.value, power.mono_ns
-            part = self.meter.parts[index]
-            usual = self._spikes[index].look(power.value, SPIKE_RATIO * self.rating_watts)
-            self._settle(doubts, power, part, "spike", usual, now, f"one sample of {power.value:.0f} W stands alone")
-            seconds = (power.mono_ns - before_ns) / SECOND_NS
-            is_fast = before_ns > 0 and is_too_fast(before, power.value, seconds, self.rating_watts)
-            reason = f"it moved from {before:.0f} to {power.value:.0f} W in {seconds:.1f} s"
-            self._settle(doubts, power, part, "rate", before if is_fast else None, now, reason)
+            self._seen[index] = value, taken_ns
+            usual = self._spikes[index].look(value, SPIKE_RATIO * rating)
+            seconds = (taken_ns - before_ns) / SECOND_NS
+            is_fast = before_ns > 0 and is_too_fast(before, value, seconds, rating)
+            if usual is not None or is_fast or doubts:
+                self._settle_sample(doubts, index, usual, before if is_fast else None, now)
 
-    def _settle(
-        self, doubts: Doubts, source: Source, part: str, check: str, instead: float | None, now: Moment, reason: str
+    def _settle_sample(
+        self, doubts: Doubts, index: int, usual: float | None, before: float | None, now: Moment
     ) -> None:
-        if instead is None:
-            doubts.acquit(self.device_id, POWER, part, check)
-        else:
-            doubts.accuse(self.device_id, POWER, part, check, reason, now, source=source, instead=instead)
+        """Note or acquit a sample that stands alone, and one that came too fast."""
+        power, part = self.meter.powers[index], self.meter.parts[index]
+        value = power.value or 0.0
+        reasons = (
+            ("spike", usual, f"one sample of {value:.0f} W stands alone"),
+            ("rate", before, f"it moved by more than its rating in a second, to {value:.0f} W"),
+        )
+        for check, instead, reason in reasons:
+            if instead is None:
+                doubts.acquit(self.device_id, POWER, part, check)
+            else:
+                doubts.accuse(self.device_id, POWER, part, check, reason, now, source=power, instead=instead)
 
     def look(self, doubts: Doubts, now: Moment) -> None:
         """Check what takes minutes to show: refused samples, power against current, and what stands still."""
@@ -212,12 +221,12 @@ class Circuit:
         meter, rating = self.meter, self.rating_watts
         if rating is not None:
             for index, power in enumerate(meter.powers):
-                yield Mover(POWER, meter.parts[index], power, rating, self._power_witness(index))
+                yield Mover(POWER, meter.parts[index], power, rating, partial(self._power_witness, index))
         rating_amperes = _amperes(rating, self.volts, len(meter.lines))
         for phase in meter.lines if rating_amperes is not None else ():
             current = meter.line(phase)
             if current is not None and rating_amperes is not None:
-                yield Mover(CURRENT, phase, current, rating_amperes, self._line_witness(phase))
+                yield Mover(CURRENT, phase, current, rating_amperes, partial(self._line_witness, phase))
 
     def _power_witness(self, index: int) -> float:
         """Give the largest move beside a power: of its own lines, another meter, or, with less weight, another feed."""
@@ -249,7 +258,7 @@ class Circuit:
         seconds = still.look(source.value, source.mono_ns, has_moved=bool(source.spread))
         is_busy = source.value > BUSY_RATIO * mover.full
         is_due = seconds >= needs_s(source.interval_ns / SECOND_NS)
-        if not (is_busy and is_due and outmoves(mover.witness, source.value, still.step)):
+        if not (is_busy and is_due and outmoves(mover.witness(), source.value, still.step)):
             if not seconds:
                 doubts.acquit(self.device_id, mover.metric, part, "stuck")
             return

@@ -35,6 +35,9 @@ class Doubts:
     def __init__(self) -> None:
         self._faults: dict[Name, Fault] = {}
 
+    def __len__(self) -> int:
+        return len(self._faults)
+
     def accuse(
         self,
         device: str,

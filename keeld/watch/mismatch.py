@@ -1,10 +1,11 @@
 """Meters against their machines (rule 34): what a rack's meters show beyond what its machines report and lose.
 
-Theory of operation. Only a rack whose feeds are all metered, and whose machines all report a measured power, is
-compared; estimates and accelerators' sums never are. What share of the meter's reading the machines report is learnt
-for a week of such minutes, then judged on five-minute means: more than expected is load that is not in the
-configuration, less is a wrong mapping or scale. While it disagrees nothing is learnt, so that nobody grows used to it.
-Below a tenth of the feeds' rating a meter's class does not hold, and nothing is compared.
+Theory of operation. Every rack is looked at once a minute, a sixth of them in each slot. Only one whose feeds are all
+metered, and whose machines all report a measured power, is compared; estimates and accelerators' sums never are. What
+share of the meter's reading the machines report is learnt for a week of such minutes, then judged on ten-minute means:
+more than expected is load that is not in the configuration, less is a wrong mapping or scale. While it disagrees
+nothing is learnt, so that nobody grows used to it. Below a tenth of the feeds' rating a meter's class does not hold,
+and nothing is compared.
 """
 
 from __future__ import annotations
@@ -17,30 +18,32 @@ from keeld.alerts.alarm import Evidence
 from keeld.alerts.board import Board
 from keeld.alerts.machine import Span
 from keeld.alerts.rules import AI, Level
-from keeld.budgets.source import HELD, Look
+from keeld.budgets.source import HELD, SECOND_NS, Look
 from keeld.budgets.topology import Load
 from keeld.budgets.validity import BUSY_RATIO, LEARN_S, LossBand, Mismatch, compare
 from keeld.budgets.window import SLOT_S, Window
 from keeld.model import Moment
 from keeld.watch.duty import Duty, Ground, Slot
-from keeld.watch.racks import SLOT_CAP_S, RackState
+from keeld.watch.racks import RackState
 from keeld.watch.subjects import Subject
 
 RULE = "meter_mismatch"
-_WINDOW_SLOTS = 30
+_EVERY_S = 60.0
+_TURNS = round(_EVERY_S / SLOT_S)
+_WINDOW_LOOKS = 10
 _BANDS_NOTE = "bands"
 _FIGURES = 3
 
 
 class Comparison:
-    """One rack's meters and machines: five minutes of both, and what usually lies between them."""
+    """One rack's meters and machines: ten minutes of both, and what usually lies between them."""
 
     __slots__ = ("band", "least_watts", "machines", "members", "meters", "state")
 
     def __init__(self, state: RackState) -> None:
         self.state = state
         self.band = LossBand()
-        self.meters, self.machines = Window(_WINDOW_SLOTS), Window(_WINDOW_SLOTS)
+        self.meters, self.machines = Window(_WINDOW_LOOKS), Window(_WINDOW_LOOKS)
         feeds = state.plan.feeds.values()
         self.least_watts = BUSY_RATIO * sum(feed.ceiling_watts for feed in feeds) / len(feeds)
         self.members = frozenset(load.intake.device.id for load in state.plan.loads)
@@ -52,7 +55,7 @@ class Comparison:
         return max(meter.error_ratio for feed in feeds for meter in feed.inlets or feed.meters)
 
     def note(self, look: Look) -> bool:
-        """Take a slot; False where meters or machines are not all measured, or carry too little."""
+        """Take a look; False where meters or machines are not all measured, or carry too little."""
         draw = self.state.draw.total
         reported = _reported_watts(self.state.plan.loads, look)
         if reported is None or draw.best is None or not _is_metered(self.state) or draw.best < self.least_watts:
@@ -62,7 +65,7 @@ class Comparison:
         return True
 
     def compare(self) -> Mismatch | None:
-        """Set the means of five full minutes against each other; None before there are so many."""
+        """Set the means of ten full minutes against each other; None before there are so many."""
         meter, machines = self.meters.mean(), self.machines.mean()
         if meter is None or machines is None or meter.fill < 1.0 or meter.best is None or machines.best is None:
             return None
@@ -75,10 +78,10 @@ class Comparison:
         )
 
     def learn(self) -> None:
-        """Take the slot into the week's share."""
+        """Take the look into the week's share."""
         meter, machines = self.meters.mean(), self.machines.mean()
         if meter is not None and machines is not None and meter.best and machines.best is not None:
-            self.band.learn(machines.best / meter.best, SLOT_S)
+            self.band.learn(machines.best / meter.best, _EVERY_S)
 
 
 class MeterMismatch(Duty):
@@ -88,7 +91,10 @@ class MeterMismatch(Duty):
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
-        self._comparisons = {name: Comparison(state) for name, state in ground.racks.items() if _is_comparable(state)}
+        comparable = {name: state for name, state in ground.racks.items() if _is_comparable(state)}
+        self._comparisons = {name: Comparison(state) for name, state in comparable.items()}
+        found = list(self._comparisons.values())
+        self._turns = [found[turn::_TURNS] for turn in range(_TURNS)]
 
     def subjects(self) -> Iterator[Subject]:
         """List the rule at every rack that can be compared."""
@@ -102,8 +108,9 @@ class MeterMismatch(Duty):
         return self.ground.rules.levels(RULE, AI, state.target) if state.set_name == AI else ()
 
     def close(self, slot: Slot, board: Board) -> Iterator[int]:
-        """Compare, learn and judge each rack."""
-        for comparison in self._comparisons.values():
+        """Compare, learn and judge each rack whose turn it is."""
+        turn = slot.look.mono_ns // int(SLOT_S * SECOND_NS) % _TURNS
+        for comparison in self._turns[turn]:
             self._look(comparison, slot, board)
             yield 1 + len(comparison.members) // 4
 
@@ -120,7 +127,7 @@ class MeterMismatch(Duty):
         if not is_over and board.find(rule, target) is None:
             return
         evidence = _evidence(found, comparison, len(levels))
-        board.judge(rule, levels, target, evidence, now=slot.now, cap_s=SLOT_CAP_S)
+        board.judge(rule, levels, target, evidence, now=slot.now, cap_s=2 * _EVERY_S)
 
     def keep(self, before: MeterMismatch) -> None:
         """Take over what was learnt of racks with the same machines."""

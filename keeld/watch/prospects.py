@@ -145,7 +145,8 @@ def _of_node(state: NodeState, ground: Ground) -> Iterator[Prospect]:
     node, plan = state.plan.node, state.plan
     members = frozenset([*ground.topology.loaded_children(plan), *(f"{rack}/{feed}" for rack, feed in plan.feeds)])
     if node.breaker_amperes:
-        yield Prospect(state.target, "current", "A", node.breaker_amperes, lambda: _lines(state), members)
+        base = f"{node.breaker_amperes:g} A breaker"
+        yield Prospect(state.target, "current", "A", node.breaker_amperes, lambda: _lines(state, base), members)
     if found := state.watts_limit:
         yield Prospect(state.target, "power", "W", found.least_watts, lambda: _watts(state), members)
     if node.limit_volt_amperes:
@@ -175,13 +176,15 @@ def _watts(state: NodeState) -> Measure:
     return Measure(None, 1.0, "") if limit is None else Measure(load, limit.least_watts, limit.base)
 
 
-def _lines(state: NodeState) -> Measure:
+def _lines(state: NodeState, base: str) -> Measure:
     """Give the highest line current; none unless every line is live, as the hottest may be the missing one."""
-    lines = [_live(line) for line in state.lines.values()]
-    known = [line for line in lines if line is not None]
-    load = max(known) if known and len(known) == len(lines) else None
-    rating = state.rating_amperes
-    return Measure(None, 1.0, "") if not rating else Measure(load, rating, state.breaker_base)
+    rating, load = state.rating_amperes, 0.0
+    for line in state.lines.values():
+        amperes = _live(line)
+        if amperes is None or not rating:
+            return Measure(None, rating or 1.0, base)
+        load = max(load, amperes)
+    return Measure(load if state.lines else None, rating or 1.0, base)
 
 
 def _live(value: Value | None) -> float | None:

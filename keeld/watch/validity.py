@@ -7,7 +7,7 @@ only for what has been wrong for a quarter of an hour.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from keeld.budgets.source import MINUTE_NS, SECOND_NS
 from keeld.budgets.topology import Load
 from keeld.budgets.validity import BUSY_RATIO, CLOCK_AHEAD_S, NAMEPLATE_RATIO, SPLIT_RATIO, SPLIT_S
 from keeld.budgets.window import SLOT_S
-from keeld.metrics import POWER
+from keeld.metrics import POWER, TEMPERATURE
 from keeld.model import Batch, Moment
 from keeld.views import Suspect
 from keeld.watch.circuit_checks import circuits
@@ -54,9 +54,11 @@ class Validity(Duty):
         self._circuits = circuits(topology)
         self._intakes = [intake for intake in topology.intakes.values() if intake.device.kind in KINDS]
         self._probes = {intake.device.id: probes_of(intake) for intake in self._intakes}
+        self._thermometers = _thermometers(self._probes)
         self._shown = {intake.device.id: len(intake.sources) for intake in self._intakes}
         self._loads = [load for plan in topology.racks.values() for load in plan.loads]
         self._neighbours = _neighbours(self._intakes)
+        self._racks = list(ground.racks.values())
         self._split_since: dict[str, int] = {}
         for load in self._loads:
             _bound(load)
@@ -91,27 +93,28 @@ class Validity(Duty):
             circuit.look_at_samples(self.doubts, now)
             if index % _TURNS == turn:
                 circuit.look(self.doubts, now)
-                yield 6
+                yield 10
         for index, intake in enumerate(self._intakes):
-            self._look_at_probes(intake, now, is_due=index % _TURNS == turn)
             if index % _TURNS == turn:
-                yield 2
+                self._look_at_probes(intake, now)
+                yield 4
+        for probe in self._thermometers:
+            probe.look_at_samples(self.doubts, now)
         yield from self._look_at_machines(turn, now)
+        yield from self._look_at_splits(turn, now)
         if turn == 0:
-            self._look_at_splits(now)
             self.doubts.sweep(now)
         self._judge(board, slot.now)
 
-    def _look_at_probes(self, intake: Intake, now: Moment, *, is_due: bool) -> None:
+    def _look_at_probes(self, intake: Intake, now: Moment) -> None:
         name = intake.device.id
-        if is_due and self._shown[name] != len(intake.sources):
+        if self._shown[name] != len(intake.sources):
             self._shown[name] = len(intake.sources)
             known = {id(probe.source): probe for probe in self._probes[name]}
             self._probes[name] = [known.get(id(probe.source), probe) for probe in probes_of(intake)]
+            self._thermometers = _thermometers(self._probes)
         for probe in self._probes[name]:
-            probe.look_at_samples(self.doubts, now)
-            if is_due:
-                probe.look(self.doubts, self._beside(intake, probe), now)
+            probe.look(self.doubts, self._beside(intake, probe), now)
 
     def _beside(self, intake: Intake, probe: Probe) -> list[Probe]:
         """Give the probes of the same kind at the same place."""
@@ -137,20 +140,25 @@ class Validity(Duty):
             self.doubts.accuse(device.id, POWER, "", "range", reason, now)
         yield 1 + len(self._loads) // 600
 
-    def _look_at_splits(self, now: Moment) -> None:
+    def _look_at_splits(self, turn: int, now: Moment) -> Iterator[int]:
         """Find racks of dual-corded machines whose feeds share the load worse than 70 to 30 for half an hour."""
-        for rack_id, state in self.ground.racks.items():
+        for state in self._racks[turn::_TURNS]:
             share = _split(state, self.ground)
-            if share is None or max(share.values()) <= SPLIT_RATIO:
-                if self._split_since.pop(rack_id, None) is not None:
-                    for feed in state.plan.feeds.values():
-                        self.doubts.acquit(_first_pdu(state, feed.letter), POWER, "", "split")
-                continue
-            since_ns = self._split_since.setdefault(rack_id, now.mono_ns)
-            if now.mono_ns - since_ns >= SPLIT_S * SECOND_NS:
-                light = min(share, key=share.__getitem__)
-                reason = f"feed {light} carries only {share[light]:.0%} of a rack of machines with two cords"
-                self.doubts.accuse(_first_pdu(state, light), POWER, "", "split", reason.replace("%", " %"), now)
+            self._settle_split(state, share if share and max(share.values()) > SPLIT_RATIO else None, now)
+            yield 2
+
+    def _settle_split(self, state: RackState, share: Mapping[str, float] | None, now: Moment) -> None:
+        rack_id = state.plan.rack.id
+        if share is None:
+            if self._split_since.pop(rack_id, None) is not None:
+                for letter in state.plan.feeds:
+                    self.doubts.acquit(_first_pdu(state, letter), POWER, "", "split")
+            return
+        since_ns = self._split_since.setdefault(rack_id, now.mono_ns)
+        if now.mono_ns - since_ns >= SPLIT_S * SECOND_NS:
+            light = min(share, key=share.__getitem__)
+            reason = f"feed {light} carries only {share[light]:.0%} of a rack of machines with two cords"
+            self.doubts.accuse(_first_pdu(state, light), POWER, "", "split", reason.replace("%", " %"), now)
 
     def _judge(self, board: Board, now: Moment) -> None:
         rule = self.ground.rules.rule(RULE)
@@ -196,6 +204,10 @@ def _bound(load: Load) -> None:
     for source in (load.power, load.estimate):
         source.least = 0.0
         source.most = float("inf") if nameplate is None else NAMEPLATE_RATIO * nameplate
+
+
+def _thermometers(probes: Mapping[str, list[Probe]]) -> list[Probe]:
+    return [probe for found in probes.values() for probe in found if probe.metric is TEMPERATURE]
 
 
 def _place(intake: Intake) -> str:
