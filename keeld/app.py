@@ -22,14 +22,16 @@ import structlog
 
 from keeld import config, drivers, host, systemd, vitals
 from keeld.alerts.restored import RestoredAlarm
+from keeld.condition import Condition, Parts
 from keeld.drills import Drills
 from keeld.errors import ConfigError, Problem
 from keeld.fanout import Fanout
-from keeld.health import Health
+from keeld.health import Health, OwnState
 from keeld.history import History, wants
 from keeld.judge import Judge, moment_now
 from keeld.live import Live
 from keeld.model import Device, Transition
+from keeld.notify.heartbeat import Heartbeat
 from keeld.notify.outbox import Notifier
 from keeld.ordering import Ordering
 from keeld.poller import Gates, LinkPoller, OutageLog, by_link
@@ -86,6 +88,17 @@ class App:
         self._reloading = asyncio.Lock()
         self._build_delivery(settings)
         self._build_channels(settings)
+        self._heartbeat: Heartbeat | None = None
+        self._heartbeat_task: asyncio.Task[None] | None = None
+        self._condition = Condition(
+            Parts(
+                settings=lambda: self.settings,
+                channels=lambda: self.notifier.troubles,
+                heartbeat=lambda: self._heartbeat.trouble if self._heartbeat else "",
+                backlog=lambda: (self.store.backlog_bytes, self.store.oldest_age_s),
+                state_trouble=lambda: self.state.trouble,
+            )
+        )
         self._server = Server(LiveSource(self))
 
     async def run(self) -> None:
@@ -168,6 +181,8 @@ class App:
         self._start_source("orders", self._desk.run())
         self._start_source("outages", self._outages.run())
         self._start_source("lag", vitals.measure_loop_lag(self.health))
+        self._start_source("condition", self._condition.run(self._note_self))
+        self._start_heartbeat()
         self._start_source("watchdog", vitals.feed_watchdog(self.health, self.allowed_s, self.status))
         self._start_pollers(self.settings.site.devices.values())
 
@@ -194,6 +209,14 @@ class App:
                 spread_s=len(self.settings.site.devices) / _FIRST_POLLS_PER_S,
             )
             self._pollers[key] = (tuple(group), self._start_source(f"poll:{key}", poller.run()))
+
+    def _start_heartbeat(self) -> None:
+        if self.settings.heartbeat is None:
+            return
+        self._heartbeat = Heartbeat(
+            self.settings.heartbeat, self.health, stalled=lambda: self._stalled, status=self.status
+        )
+        self._heartbeat_task = self._start_source("heartbeat", self._heartbeat.run())
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -230,6 +253,13 @@ class App:
             allowed["poll"] = 3 * slowest_s + 30.0
         return allowed
 
+    def _note_self(self, own: OwnState) -> None:
+        self.judge.watch.note_self(own, moment_now())
+
+    @property
+    def _stalled(self) -> list[str]:
+        return vitals.stalled(self.health.progress, self.allowed_s(), time.monotonic_ns(), self.health.started_mono_ns)
+
     # -- changing --
 
     async def _follow(self, settings: Settings) -> None:
@@ -248,6 +278,15 @@ class App:
             await self.notifier.close()
             self._build_channels(settings)
             self._start_channels()
+        if settings.heartbeat != before.heartbeat:
+            await self._end_heartbeat()
+            self._start_heartbeat()
+
+    async def _end_heartbeat(self) -> None:
+        if self._heartbeat is not None and self._heartbeat_task is not None:
+            await _end([self._heartbeat_task])
+            await self._heartbeat.close()
+        self._heartbeat = self._heartbeat_task = None
 
     async def _follow_devices(self, settings: Settings) -> None:
         """End the pollers of links that changed or went, start those that are new; the others notice nothing."""
@@ -275,6 +314,7 @@ class App:
         for sink in self.sinks:
             await sink.close()
         await self.notifier.close()
+        await self._end_heartbeat()
         await self.history.close()
         await self.state.close()
 

@@ -1,18 +1,28 @@
-"""What keeld needs of the host before it starts: a storage directory of its own, and enough open files."""
+"""What keeld needs of the host: a storage directory of its own, enough open files, room on the disk, a clock."""
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import fcntl
 import gc
 import os
 import resource
+import struct
 from pathlib import Path
 
 from keeld.errors import ConfigError, Problem
 
 _SPARE_FILES = 256
 """For databases, channels, the page and what Python itself holds open."""
+
+_TIMEX_BYTES = 512
+"""More than struct timex has on any platform; all zero asks and sets nothing."""
+_TIMEX_STATUS = 5 * struct.calcsize("@l")
+"""Behind modes (padded), offset, freq, maxerror and esterror."""
+_STA_UNSYNC = 0x40
+_TIMESYNCD = Path("/run/systemd/timesync/synchronized")
+"""Made by systemd's own time service once the clock was set."""
 
 _SETTLED_S = (0.0, 30.0)
 COLLECT_EVERY = (5_000, 20, 50)
@@ -59,3 +69,25 @@ def raise_file_limit(devices: int) -> None:
         wrong = f"{devices} devices need {needed} open files, this host allows {hard}"
         raise ConfigError([Problem("limits", wrong, "set LimitNOFILE= in the unit, or ulimit -n")])
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def free_bytes(directory: Path) -> int | None:
+    """Say how much keeld may still write to the directory's disk; None where nobody can tell."""
+    try:
+        status = os.statvfs(directory)
+    except OSError:
+        return None
+    return status.f_bavail * status.f_frsize
+
+
+def is_clock_synchronised() -> bool | None:
+    """Whether the kernel's clock is kept right (adjtimex(2), STA_UNSYNC); None where the kernel may not be asked."""
+    try:
+        adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
+    except (OSError, AttributeError):
+        return None
+    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
+    if adjtimex(buffer) < 0:  # a service without the system call for clocks
+        return _TIMESYNCD.exists() or None
+    (status,) = struct.unpack_from("@i", buffer, _TIMEX_STATUS)
+    return not status & _STA_UNSYNC

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import structlog
 
-_QUIET = ("pymodbus", "aiohttp.access")
+_QUIET = ("pymodbus", "aiohttp.access", "mqtt", "apprise")
 """Libraries whose every complaint keeld reports itself, translated."""
 
 
