@@ -165,6 +165,7 @@ class Board:
         title = f"{alarm.target.label or alarm.target.id} {alarm.rule.title}"
         if not flood.take(alarm.key, title, alarm.severity, now.mono_ns):
             return False
+        self._causes.list_under(f"{self.site}:{DIGEST}:route:{alarm.rule.route or 'all'}", alarm)
         alarm.digested, alarm.quiet = alarm.severity, FLOODED
         return True
 

@@ -60,6 +60,10 @@ class Causes:
         children = self._children.setdefault(alarm.held_by, {})
         children[alarm.key] = f"{alarm.target.label or alarm.target.id} {alarm.rule.title}"
 
+    def list_under(self, key: str, alarm: Alarm) -> None:
+        """Note that an alarm is told of by another one, as by a digest."""
+        self._children.setdefault(key, {})[alarm.key] = f"{alarm.target.label or alarm.target.id} {alarm.rule.title}"
+
     def release(self, alarm: Alarm) -> None:
         """Note that nothing explains an alarm any more: it is told by itself."""
         if alarm.held_by:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from keeld.alerts.observing import Observing
@@ -80,6 +80,14 @@ class Holds:
             if time is not None and time[0] <= now.wall_ns
         )
         self._under_work = frozenset(scope for running in self.running for scope in running.reach.scopes)
+
+    def finish(self, work_id: str, now: Moment) -> None:
+        """Let go of work: for good, or of repeated work this time."""
+        work = self.works.pop(work_id, None)
+        time = None if work is None else work.time_at(now.wall_ns, self.timezone)
+        if work is not None and time is not None and work.every_days:
+            self.works[work_id] = replace(work, ended_ns=max(now.wall_ns, time[0]))
+        self.refresh(now)
 
     def is_under_work(self, kind: str, name: str) -> bool:
         """Whether announced work counts a node, feed or device (`power_node`, `ups-a`) as out of service now."""

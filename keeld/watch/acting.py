@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import singledispatch
 
 from keeld.alerts.acts import (
@@ -174,11 +173,9 @@ def _(act: EndMaintenance, floor: Floor) -> Done:
     work = holds.works.get(act.work)
     if work is None:
         raise RefusedError(f"no work {clean(act.work, 40)!r} is announced", "`keeld maintenance list` shows what is")
-    time = work.time_at(floor.now.wall_ns, holds.timezone)
-    if act.for_good or not work.every_days or time is None:
-        del holds.works[work.id]
-    else:
-        holds.works[work.id] = replace(work, ended_ns=max(floor.now.wall_ns, time[0]))
+    holds.finish(work.id, floor.now)
+    if act.for_good:
+        holds.works.pop(work.id, None)
     floor.board.review(floor.now)
     return Done(f"over: work on {work.target}", work.id)
 

@@ -57,7 +57,8 @@ def rule_views(rules: Rulebook, subjects: Iterable[Subject], board: Board, now: 
     for subject in subjects:
         found.setdefault(subject.rule.name, []).append(subject)
     standing = Counter(alarm.rule.name for alarm in board.alarms.values() if alarm.state is not AlertState.PENDING)
-    return tuple(_rule_view(name, rules, held, standing[name], board=board, now=now) for name, held in found.items())
+    views = (_rule_view(name, rules, held, standing[name], board=board, now=now) for name, held in found.items())
+    return tuple(sorted(views, key=lambda view: (view.is_own, view.number, view.name)))
 
 
 def _rule_view(

@@ -23,6 +23,7 @@ from keeld.watch.leaks import Leaks
 from keeld.watch.loops import Loops
 from keeld.watch.mismatch import MeterMismatch
 from keeld.watch.own import Own
+from keeld.watch.own_rules import OwnRules
 from keeld.watch.redundancy import Redundancy
 from keeld.watch.restoring import Restoring
 from keeld.watch.rows import Rows
@@ -34,6 +35,7 @@ from keeld.watch.unproven import Unproven
 from keeld.watch.vacancies import Vacancies
 from keeld.watch.validity import Validity
 from keeld.watch.voltages import Voltages
+from keeld.watch.work import AlarmQualityWatch, WorkOverrun
 from keeld.watch.zones import Zones
 
 DUTIES: tuple[type[Duty], ...] = (
@@ -69,4 +71,7 @@ DUTIES: tuple[type[Duty], ...] = (
     Balance,
     HeadroomWatch,
     Own,
+    OwnRules,
+    WorkOverrun,
+    AlarmQualityWatch,
 )

@@ -11,6 +11,7 @@ from keeld.alerts.rules import PLANT, SET_OF_STATE, Level, Rule, tuned
 from keeld.alerts.selector import Selector
 from keeld.alerts.shipped import SHIPPED
 from keeld.alerts.shipped.cooling import LEAK_SENSOR
+from keeld.alerts.shipped.quality import ALARM_FLOOD, WORK_OVERRUN
 from keeld.alerts.shipped.silence import PATH_DOWN, SITE_BLIND
 from keeld.budgets.window import Mean, Window, slots_of
 from keeld.model import OwnRule, Rack, RuleSettings, Severity
@@ -33,6 +34,8 @@ class Rulebook:
         self.site_blind = self._tuned(SITE_BLIND, everywhere)
         self.path_down = self._tuned(PATH_DOWN, everywhere)
         self.leak_sensor = self._tuned(LEAK_SENSOR, everywhere)
+        self.alarm_flood = self._tuned(ALARM_FLOOD, everywhere)
+        self.work_overrun = self._tuned(WORK_OVERRUN, everywhere)
         self.own = {name: _own_rule(name, each, each.own) for name, each in settings.items() if each.own is not None}
         """Rules of the operator's, by name."""
         self.settings = settings
@@ -123,12 +126,14 @@ def set_of(rack: Rack) -> str:
 class Windows:
     """One quantity averaged over every span that its rule's levels ask for."""
 
-    __slots__ = ("_windows", "shortest_s")
+    __slots__ = ("_windows", "counted", "shortest_s")
 
     def __init__(self, levels: tuple[Level, ...], *, default_s: float = 300.0) -> None:
         spans = {level.window_s for level in levels if level.window_s} or {default_s}
         self._windows = {window_s: Window(slots_of(window_s)) for window_s in spans}
         self.shortest_s = min(spans)
+        self.counted: Mapping[float, Mean] = {}
+        """Means that energy counters tell better than spot readings do now, by span."""
 
     def push(self, lo: float, best: float | None, hi: float) -> None:
         """Close a slot in each of them."""
@@ -137,7 +142,13 @@ class Windows:
 
     def mean(self, window_s: float = 0.0) -> Mean | None:
         """Give the mean over a span; the shortest one by default."""
-        return self._windows[window_s or self.shortest_s].mean()
+        span_s = window_s or self.shortest_s
+        return self.counted.get(span_s) or self._windows[span_s].mean()
+
+    @property
+    def spans_s(self) -> Iterable[float]:
+        """Every span that it averages over."""
+        return self._windows.keys()
 
     @property
     def span_words(self) -> str:

@@ -15,13 +15,28 @@ from keeld.alerts.shipped import (
     own,
     plant,
     power,
+    quality,
     racks,
     redundancy,
     silence,
     supply,
 )
 
-_FIELDS = (power, supply, redundancy, cooling, racks, plant, miners, accelerators, silence, contacts, inventory, own)
+_FIELDS = (
+    power,
+    supply,
+    redundancy,
+    cooling,
+    racks,
+    plant,
+    miners,
+    accelerators,
+    silence,
+    contacts,
+    inventory,
+    own,
+    quality,
+)
 
 SHIPPED: Mapping[str, Rule] = MappingProxyType({rule.name: rule for field in _FIELDS for rule in field.RULES})
 """By name."""
