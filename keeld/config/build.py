@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from keeld.climate import WATER_CLASSES, ThermalClass
 from keeld.config.addresses import Address
 from keeld.config.contract_checks import USUAL_STEP_S, roots
+from keeld.config.cooling_values import cooling_node, thermal_class
 from keeld.config.draft import Draft
 from keeld.config.known import is_profile_file
 from keeld.config.rule_schema import RuleKeys
@@ -18,19 +18,16 @@ from keeld.config.service_checks import influx_name, split_listen
 from keeld.config.service_schema import Channel, Document, InfluxSection
 from keeld.config.site_schema import (
     BudgetKeys,
-    CoolingEntry,
     DeviceEntry,
     PowerEntry,
     RackEntry,
     SourceKeys,
     TariffKeys,
-    ThermalClassEntry,
 )
 from keeld.contract import Contract, DemandLimit
 from keeld.credentials import Secret
 from keeld.metrics import CATALOGUE
 from keeld.model import (
-    CoolingNode,
     Cord,
     Device,
     Identity,
@@ -149,14 +146,14 @@ def _site(document: Document, devices: Mapping[str, Device]) -> Site:
         timezone=document.site.timezone,
         altitude_metres=document.site.altitude_m,
         power=MappingProxyType({name: _power(name, node) for name, node in document.power.items()}),
-        cooling=MappingProxyType({name: _cooling(name, node) for name, node in document.cooling.items()}),
+        cooling=MappingProxyType({name: cooling_node(name, node) for name, node in document.cooling.items()}),
         racks=MappingProxyType({name: _rack(name, rack) for name, rack in document.racks.items()}),
         devices=MappingProxyType(dict(devices)),
         network=MappingProxyType({name: entry.address for name, entry in document.network.items()}),
         channels=tuple(channel.name or channel.kind for channel in document.notify),
         contract=_contract(document),
         thermal_classes=MappingProxyType(
-            {name: _thermal_class(entry) for name, entry in document.thermal_classes.items()}
+            {name: thermal_class(entry) for name, entry in document.thermal_classes.items()}
         ),
     )
 
@@ -216,41 +213,6 @@ def _power(name: str, node: PowerEntry) -> PowerNode:
 
 def _power_source(keys: SourceKeys) -> PowerSource:
     return PowerSource(keys.limit_kw * _KILO, keys.parent)
-
-
-def _cooling(name: str, node: CoolingEntry) -> CoolingNode:
-    return CoolingNode(
-        id=name,
-        kind=node.kind,
-        label=node.label,
-        units_watts=tuple(unit_kw * _KILO for unit_kw in node.units_kw),
-        redundancy=node.redundancy,
-        coolant=node.coolant,
-        pumps=node.pumps,
-        pumps_needed=node.pumps_needed,
-        supply_most_celsius=node.supply_max_c,
-        return_most_celsius=node.return_max_c,
-        facility_most_celsius=None if node.water_class is None else WATER_CLASSES[node.water_class],
-        flow_least_litres_per_minute=node.flow_min_lpm,
-        pressure_least_pascals=_kilo(node.pressure_min_kpa),
-        design_rise_kelvin=node.design_rise_k,
-        volume_litres=node.volume_l,
-        air_cubic_metres=node.air_volume_m3,
-        metal_kilograms=node.metal_kg,
-        flow_error_ratio=node.flow_error_ratio,
-        rise_error_kelvin=node.rise_error_k,
-    )
-
-
-def _thermal_class(entry: ThermalClassEntry) -> ThermalClass:
-    return ThermalClass(
-        recommended_least_celsius=entry.recommended_c[0],
-        recommended_most_celsius=entry.recommended_c[1],
-        allowable_least_celsius=entry.allowable_c[0],
-        allowable_most_celsius=entry.allowable_c[1],
-        dew_most_celsius=entry.dew_point_max_c,
-        metres_per_kelvin=entry.derate_m_per_k,
-    )
 
 
 def _rack(name: str, rack: RackEntry) -> Rack:

@@ -72,7 +72,7 @@ class Inlets(Duty):
             )
             self._judge_rate(rack, board, slot)
             self._judge_rack(rack, board, slot)
-            yield 6
+            yield 8
         for hall in self.halls.values():
             hall.see(slot)
             self._judge_hall(hall, board, slot)

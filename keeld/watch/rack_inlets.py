@@ -20,7 +20,8 @@ from keeld.watch.racks import RackState
 
 _MINUTE_SLOTS, _QUARTER_SLOTS = 6, 91
 _BELOW_ALLOWED_KELVIN = 2.0
-_SLOPE_OVER_KELVIN = 0.5
+_SLOPE_OVER_KELVIN = 0.9
+"""What warms by 1 K a minute has risen by about this after one: less asks for no slope."""
 _FASTEST_KELVIN_PER_MINUTE = 60.0
 _PROBE_KINDS = frozenset({"sensor", "cooling", "accelerator", "pdu"})
 _NEVER = Span(-1.0, -1.0)
