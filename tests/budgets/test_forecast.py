@@ -187,6 +187,20 @@ def test_a_forecast_is_held_after_a_quarter_of_an_hour_and_a_restart_forgets_it(
     assert (minutes.is_held, minutes.forecast, minutes.latest) == (False, None, None)
 
 
+@pytest.mark.parametrize("back_minutes", [1, 5, 15])
+def test_an_order_to_draw_less_and_its_end_are_no_climb(back_minutes):
+    """Down within five minutes, an hour low, back up at once or miner by miner: at no time is a limit foreseen."""
+    dice = random.Random(11)
+    minutes, foreseen = Minutes(), []
+    for minute in range(240):
+        falls = min(1.0, max(0.0, (minute - 70) / 5))
+        rises = min(1.0, max(0.0, (minute - 135) / back_minutes))
+        end = fill(minutes, [0.92 - 0.7 * falls + 0.7 * rises + dice.gauss(0.0, 0.01)], first=minute)
+        if end % 5 == 0 and minutes.evaluate(end) is not None:
+            foreseen.append(end)
+    assert foreseen == []
+
+
 def test_it_cries_wolf_seldom_and_warns_in_time():
     """The loads of the benchmark, fewer of them; the peer is what a Prometheus user would have written."""
     seeds = range(6)
