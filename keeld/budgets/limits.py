@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 from keeld.budgets.electrical import volt_amperes
 from keeld.model import CoolingNode, PowerNode
+from keeld.node_kinds import kind_named
 
 BEYOND_ANY_SITE_WATTS = 1e9
 """Stands for a ceiling that the configuration does not give (it should), so that every sum stays finite."""
@@ -18,16 +17,6 @@ _REFERENCE_CELSIUS = {"thermal_40c": 40.0, "thermal_30c": 30.0}
 _BIMETAL_RISE_KELVIN = 60.0  # a breaker at its rating heats its bimetal by about this; makers' tables agree within 3 %
 _PER_KILO = 1000.0
 _THREE = 3
-_HEAD = re.compile(r"[^a-z]")
-KINDS_BY_WORD: Mapping[str, str] = MappingProxyType(
-    {
-        "utility": "utility", "grid": "utility", "ups": "ups", "gen": "generator", "genset": "generator",
-        "generator": "generator", "tx": "transformer", "xfmr": "transformer", "transformer": "transformer",
-        "panel": "panel", "rpp": "panel", "msb": "switchboard", "switchboard": "switchboard", "ats": "switch",
-        "sts": "switch", "busway": "busway", "pdu": "pdu",
-    }
-)  # fmt: skip
-"""What a node is by the first word of its id, where the configuration does not say."""
 
 
 class Ambient(NamedTuple):
@@ -75,9 +64,9 @@ def kind_of(node: PowerNode) -> str:
     """Give what a node is: as configured, else the word its id begins with, else what its ratings are usual for."""
     if node.kind:
         return node.kind
-    word = _HEAD.split(node.id, maxsplit=1)[0]
-    if word in KINDS_BY_WORD:
-        return KINDS_BY_WORD[word]
+    named = kind_named(node.id)
+    if named is not None:
+        return named
     if node.parent is None:
         return "utility"
     return "transformer" if node.limit_volt_amperes is not None else "breaker"

@@ -29,6 +29,7 @@ from keeld.config.rule_checks import check_rules
 from keeld.config.schema import json_schema
 from keeld.config.secrets import read_secrets
 from keeld.config.service_checks import check_services
+from keeld.config.tree_checks import check_tree
 from keeld.config.unbuilt import note_unbuilt
 from keeld.errors import ConfigError, Problem
 from keeld.model import Device
@@ -100,6 +101,7 @@ def _read(
     check_services(drafted, report)
     check_rules(drafted, report)
     check_power(drafted, report)
+    check_tree(drafted, report)
     check_racks(drafted, report)
     check_cooling(drafted, report)
     check_contract(drafted, report)

@@ -79,7 +79,7 @@ def _check_rating(name: str, node: PowerEntry, draft: Draft, report: Report) -> 
     if node.breaker_a is not None and node.voltage_v is None:
         place = draft.key("power", name, "breaker_a")
         report.error(place, f"breaker of {name!r} has no voltage", "add voltage_v (line to line where phases is 3)")
-    if node.voltage_v is not None and node.breaker_a is None:
+    if node.voltage_v is not None and node.breaker_a is None and node.limit_kva is None:
         place = draft.key("power", name, "voltage_v")
         report.warn(place, f"voltage of {name!r} has no breaker", "add breaker_a, or leave voltage_v out")
     if node.phases not in {None, 1, _THREE_PHASE}:
