@@ -23,6 +23,8 @@ class Mean(NamedTuple):
     best: float | None
     hi: float
     fill: float
+    provenance: str = ""
+    """What told it, where that was not the slots."""
 
     @property
     def seen_lo(self) -> float:

@@ -14,18 +14,28 @@ from keeld.metrics import ENERGY
 class CountedMeter:
     """The counters of one meter, one for each of its parts."""
 
-    __slots__ = ("_ceiling_watts", "_counters", "_sources", "name")
+    __slots__ = ("_ceiling_watts", "_counters", "_sources", "identity", "name")
 
     def __init__(self, meter: Meter, ceiling_watts: float) -> None:
         self.name = meter.name
+        self.identity = (meter.intake.device.id, meter.parts)
         self._ceiling_watts = ceiling_watts
         self._sources: tuple[Source, ...] = tuple(meter.intake.source(ENERGY, part) for part in meter.parts)
         self._counters: tuple[Counter, ...] = ()
 
+    @property
+    def is_counting(self) -> bool:
+        """Whether every part has shown its counter."""
+        return all(source.value is not None for source in self._sources)
+
+    def age_ns(self, mono_ns: int) -> int:
+        """Give how long ago the counters were last read."""
+        return mono_ns - min(source.mono_ns for source in self._sources)
+
     def see(self) -> bool:
         """Take new readings in; whether there were any."""
         if not self._counters:
-            if any(source.value is None for source in self._sources):
+            if not self.is_counting:
                 return False
             self._counters = tuple(Counter(self._ceiling_watts) for _ in self._sources)
         seen = False

@@ -8,6 +8,7 @@ from keeld.watch.circuits import Circuits
 from keeld.watch.condensation import Condensation
 from keeld.watch.contacts import Contacts
 from keeld.watch.coolant_flow import CoolantFlow
+from keeld.watch.counters import EnergyCounters
 from keeld.watch.curtail import Curtailment
 from keeld.watch.demand import SupplyContract
 from keeld.watch.duty import Duty
@@ -39,6 +40,7 @@ from keeld.watch.work import AlarmQualityWatch, WorkOverrun
 from keeld.watch.zones import Zones
 
 DUTIES: tuple[type[Duty], ...] = (
+    EnergyCounters,
     Validity,
     MeterMismatch,
     Trips,

@@ -183,7 +183,9 @@ def _detail(state: RackState, name: str, interval: Interval, mean: Mean) -> str:
     words = []
     if name != "rack_density_power" and state.heat.is_assumed:
         words.append("The share of heat that the liquid takes is assumed from the rack's model, not measured.")
-    if interval.lost:
+    if mean.provenance:
+        words.append(f"Measured by {mean.provenance}.")
+    elif interval.lost:
         words.append(f"Without data: {', '.join(interval.lost)}.")
     elif interval.provenance:
         words.append(f"Measured by {interval.provenance}.")

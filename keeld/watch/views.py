@@ -167,7 +167,14 @@ def windowed(windows: Windows, live: Interval) -> Interval:
     if mean is None:
         return live
     return Interval(
-        mean.seen_lo, mean.best, mean.hi, live.coverage, live.quality, live.provenance, live.lost, live.structural
+        mean.seen_lo,
+        mean.best,
+        mean.hi,
+        live.coverage,
+        live.quality,
+        mean.provenance or live.provenance,
+        live.lost,
+        live.structural,
     )
 
 
