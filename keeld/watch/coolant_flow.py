@@ -43,6 +43,7 @@ _TWICE = 2
 _COLLAPSE = 2
 """Place of the level for a collapse: after two of what is needed, before that of the maker's minimum."""
 _WARN_RISE_KELVIN = 10.0
+_IDLE_RATIO = 0.02
 _AT_REST = frozenset({0.0, 2.0})
 """Standby and idle."""
 
@@ -261,21 +262,26 @@ def _span(flow: Value | None, whole: tuple[float, float] | None) -> Span | None:
 
 def _compared_with(loop: LoopFlow, flow: Value | None, index: int, level: Level) -> tuple[float, float] | None:
     """Give what a level compares the flow with, at least and at most; None where it has nothing to say."""
+    if _is_idle(loop):
+        return None
     if index <= 1:
         return loop.needed if level.needs != RETURN_RISING or loop.is_rising else None
     if index == _COLLAPSE:
         is_enough = flow is not None and loop.needed is not None and flow.lo >= loop.needed[1] > 0.0
         return None if loop.reference is None or is_enough else (loop.reference, loop.reference)
     least = loop.zone.node.flow_least_litres_per_minute
-    return None if least is None or _is_at_rest(loop) else (least, least)
+    return None if least is None else (least, least)
 
 
 def _share(flow: float, whole: float) -> float:
     return min(_PLENTY, flow / whole) if whole > 0.0 else _PLENTY
 
 
-def _is_at_rest(loop: LoopFlow) -> bool:
-    """Whether every unit of the loop says that it stands by."""
+def _is_idle(loop: LoopFlow) -> bool:
+    """Whether every unit of the loop says that it stands by, and there is next to no heat: it was switched off."""
+    mean = loop.heat.mean()
+    if mean is None or mean.hi > _IDLE_RATIO * sum(loop.zone.node.units_watts):
+        return False
     units = loop.zone.units
     states = [source.value for unit in units if (source := unit.measured(UNIT_STATE)) is not None]
     return len(states) == len(units) and all(state in _AT_REST for state in states)

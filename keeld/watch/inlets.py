@@ -80,7 +80,10 @@ class Inlets(Duty):
 
     def _judge_rack(self, rack: RackInlet, board: Board, slot: Slot) -> None:
         rules, rule = self.ground.rules, self.ground.rules.rule(HIGH)
-        alarm, levels = board.find(rule, rack.target), rules.levels(HIGH, AI, rack.target)
+        alarm = board.find(rule, rack.target)
+        if alarm is None and not rack.is_warm:
+            return
+        levels = rules.levels(HIGH, AI, rack.target)
         spans = rack.warm_spans(len(levels), stands=alarm is not None)
         if not levels or (alarm is None and not any(span is not None and span.lo > 0.0 for span in spans)):
             return
@@ -105,7 +108,10 @@ class Inlets(Duty):
 
     def _judge_rate(self, rack: RackInlet, board: Board, slot: Slot) -> None:
         rules, rule = self.ground.rules, self.ground.rules.rule(RATE)
-        alarm, levels = board.find(rule, rack.target), rules.levels(RATE, AI, rack.target)
+        alarm = board.find(rule, rack.target)
+        if alarm is None and not rack.is_warming:
+            return
+        levels = rules.levels(RATE, AI, rack.target)
         if not levels:
             return
         is_runaway = self._is_runaway(rack)

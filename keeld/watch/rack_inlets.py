@@ -31,7 +31,7 @@ WORDS = ("median of its intakes", "hottest intake", "second hottest intake")
 class RackInlet:
     """One rack with probes at its intake."""
 
-    __slots__ = ("_slow", "inlet", "median", "probes", "seen", "state", "windows")
+    __slots__ = ("_slow", "_warm_slots", "inlet", "median", "probes", "seen", "state", "windows")
 
     def __init__(self, state: RackState, probes: ProbeSet, inlet: ThermalClass) -> None:
         self.state = state
@@ -42,6 +42,18 @@ class RackInlet:
         self.windows = tuple(Window(_MINUTE_SLOTS) for _ in WORDS)
         """Median, hottest and second hottest of the last minute."""
         self._slow = array("f")
+        self._warm_slots = 0
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether any reading of the last minute was over what is recommended: else there is nothing to judge."""
+        return self._warm_slots > 0
+
+    @property
+    def is_warming(self) -> bool:
+        """Whether any reading has risen enough for its rate to matter."""
+        fast = self.seen is None or bool(self.seen.fastest) or not self.seen.known
+        return fast or (bool(self._slow) and self._slow[-1] - self._slow[0] > _SLOPE_OVER_KELVIN)
 
     @property
     def target(self) -> Target:
@@ -57,6 +69,8 @@ class RackInlet:
     def see(self, slot: Slot) -> None:
         """Read the probes in this slot."""
         seen = self.seen = self.probes.see(slot.look, slope_over=_SLOPE_OVER_KELVIN)
+        is_warm = bool(seen.known) and max(seen.known) > self.inlet.recommended_most_celsius
+        self._warm_slots = _MINUTE_SLOTS + 1 if is_warm else max(0, self._warm_slots - 1)
         self.median = agreed(seen.known, seen.missing, 0, coldest=COLDEST_CELSIUS, hottest=HOTTEST_CELSIUS)
         for window, value in zip(self.windows, (self.median, seen.hottest(0), seen.hottest(1)), strict=True):
             for _ in range(slot.missed if value is not None else 0):
@@ -102,7 +116,7 @@ class RackInlet:
     def keep(self, before: RackInlet) -> None:
         """Take over the past of the same rack."""
         self.probes.keep(before.probes)
-        self.windows, self._slow = before.windows, before._slow
+        self.windows, self._slow, self._warm_slots = before.windows, before._slow, before._warm_slots
 
 
 def rack_inlets(ground: Ground, classes: Mapping[str, ThermalClass]) -> dict[str, RackInlet]:

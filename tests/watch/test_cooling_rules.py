@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from keeld.climate import ThermalClass
 from keeld.errors import Outage
 from keeld.metrics import (
     COOLING_OUTPUT,
@@ -18,6 +19,8 @@ from keeld.metrics import (
     PUMP,
     PUMP_SPEED,
     RACK_COOLING_HIGH,
+    RETURN_INDEX,
+    SUPPLY_HEAT_INDEX,
     TEMPERATURE,
     TEMPERATURE_SETPOINT,
     UNIT_STATE,
@@ -296,6 +299,23 @@ def test_too_little_flow_for_the_heat_warns_and_is_critical_once_the_return_warm
     assert severities(drive, "flow_low") == ["warning", "critical"]
 
 
+def test_a_loop_that_is_switched_off_with_its_racks_is_nothing(kit, plant):
+    loop = CoolingNode(id="cdu", kind="liquid", units_watts=(200e3,), flow_least_litres_per_minute=50.0)
+    drive = kit.drive(liquid_site(loop=loop)).run(400.0, plant)
+    plant.watts, plant.cdu = 0.0, {"flow": 200.0, "supply": 30.0, "back": 30.0}
+    drive.run(120.0, plant)
+    plant.cdu = {"flow": 0.0, "supply": 30.0, "back": 30.0, "state": 0.0}
+    drive.run(900.0, plant)
+    assert told(drive, "flow_low") == []
+
+
+def test_a_unit_that_stands_by_under_load_is_a_collapse(kit, plant):
+    drive = kit.drive(liquid_site()).run(400.0, plant)
+    plant.cdu |= {"flow": 0.0, "state": 0.0}
+    drive.run(60.0, plant)
+    assert severities(drive, "flow_low")[-1] == "critical"
+
+
 # Pumps, pressure, supply
 
 
@@ -568,6 +588,49 @@ def test_a_hall_needs_three_sensors_and_machines_that_breathe_it(kit):
     assert any("fewer than 3 sensors" in finding for finding in drive.watch.findings())
     tank = kit.drive(mine(tank=True)).run(3600.0, hall_answers(60.0, 60.0, 60.0))
     assert told(tank, "inlet_high") == []
+
+
+def test_a_zone_tells_how_well_its_air_is_led(kit, plant):
+    for name in ("t-r1-1", "t-r2-1"):
+        plant.extra[name] = (Reading(TEMPERATURE, 36.0, "exhaust"),)
+    for at in range(1, 4):
+        plant.extra[f"crah-{at}"] = (Reading(TEMPERATURE, 20.0, "supply"), Reading(TEMPERATURE, 31.0, "return"))
+    drive = kit.drive(liquid_site()).run(120.0, plant)
+    zone = readings(drive, "cooling_node", "crah")
+    assert zone[RETURN_INDEX, ""] == pytest.approx(11.0 / 14.0)
+    assert zone[SUPPLY_HEAT_INDEX, ""] == pytest.approx(2.0 / 16.0)
+    plant.silent = {"pdu-r1", "pdu-r2"}
+    drive.run(300.0, plant)
+    assert (RETURN_INDEX, "") not in readings(drive, "cooling_node", "crah")
+
+
+def test_a_slow_rise_over_a_quarter_of_an_hour_warns(kit, plant):
+    drive = kit.drive(liquid_site(racks=1)).run(300.0, plant)
+    start_s = drive.now_s
+
+    def warming(device_, at_s):
+        for at in (1, 2, 3):
+            plant.intakes[f"t-r1-{at}"] = 18.0 + max(0.0, at_s - start_s) / 60.0 * 0.42
+        return plant(device_, at_s)
+
+    drive.run(1150.0, warming)
+    assert severities(drive, "inlet_rate") == ["warning"]
+    assert "over 15 min" in last(drive, "inlet_rate").text
+
+
+def test_heat_that_a_hall_holds_at_altitude_is_less(kit, plant):
+    plant.intakes = dict.fromkeys(("t-r1-1", "t-r1-2"), 33.0)
+    low = kit.drive(liquid_site(racks=1)).run(600.0, plant)
+    high = kit.drive(replace(liquid_site(racks=1), altitude_metres=2000.0)).run(600.0, plant)
+    assert "critical" not in severities(low, "inlet_high")
+    assert severities(high, "inlet_high")[-1] == "critical"
+
+
+def test_a_site_replaces_a_class(kit, plant):
+    plant.intakes = dict.fromkeys(("t-r1-1", "t-r1-2", "t-r1-3"), 24.0)
+    own = {"A2": ThermalClass(18.0, 20.0, 15.0, 23.0)}
+    drive = kit.drive(replace(liquid_site(racks=1), thermal_classes=own)).run(900.0, plant)
+    assert severities(drive, "inlet_high")[-1] == "critical"
 
 
 # Condensation
