@@ -73,14 +73,13 @@ class Ledger:
 
     def load(self, notes: Mapping[str, bytes]) -> None:
         """Take back what `dump` gave; what cannot be read is left out."""
+        before = self._entries, self._open
         try:
             kept = json.loads(notes.get("entries", b"{}"))
-            before, self._entries = self._entries, dict(kept.get("entries", {}))
+            self._entries, self._open = dict(kept.get("entries", {})), dict(kept.get("open", {}))
             self.entries()
         except (ValueError, TypeError, AttributeError, KeyError, IndexError):
-            self._entries = before
-            return
-        self._open = dict(kept.get("open", {}))
+            self._entries, self._open = before
 
 
 def _factor(alarm: Alarm) -> float:
