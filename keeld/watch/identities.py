@@ -115,9 +115,7 @@ class Identities(Duty):
         is_wrong, change = is_stranger or device in self._mismatched, self._changed.get(device)
         is_silent = bool(intake.outages) and not is_stranger
         none = None if is_silent or (intake.answered_ns is None and not is_stranger) else _FALSE
-        spans = tuple(
-            _TRUE if (is_wrong if level.needs else is_wrong or change is not None) else none for level in levels
-        )
+        spans = tuple(_TRUE if (is_wrong if level.needs else change is not None) else none for level in levels)
         evidence = Evidence(spans=spans, cause=_cause(is_wrong=is_wrong), detail=self._detail(intake, change))
         if levels:
             board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
