@@ -1,9 +1,10 @@
 """What breaks next: every load that has a limit, watched for a climb that ends there (rule 29).
 
 Each load is kept as an hour of minute means and asked every five minutes, a thirtieth of them in each slot. A forecast
-is shown once it has stood for a quarter of an hour. The past of a load is forgotten while one of its feeds is dead and
-for five minutes after, and where the configuration gives it another limit or other machines: a load that comes back is
-another load. The rule is switched off as it ships; switched on it shows one target a day, the first to break.
+is shown once it has stood for a quarter of an hour. A load that comes back is another load: the past of one is
+forgotten while a feed of it is dead or an order to draw less concerns it, for five minutes after, and where the
+configuration gives it another limit or other machines. The rule is switched off as it ships; switched on it shows one
+target a day, the first to break.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class NextToBreak(Duty):
 
     def close(self, slot: Slot, board: Board) -> Iterator[int]:
         """Note every load, ask those whose turn it is, and run the rule."""
-        self._silence_dead(slot)
+        self._quieten(slot)
         minute = (slot.look.mono_ns - 1) // MINUTE_NS
         turn = slot.look.mono_ns // (MINUTE_NS * EVALUATE_MINUTES // _EVERY_SLOTS) % _EVERY_SLOTS
         for index, prospect in enumerate(self.prospects):
@@ -75,19 +76,29 @@ class NextToBreak(Duty):
         self._ranking = self._rank() if self._climbing else ()
         self._judge(board, slot.now)
 
-    def _silence_dead(self, slot: Slot) -> None:
-        """Follow no load whose supply is, or may be, dead; begin anew five minutes after it is back."""
-        until_ns = slot.look.mono_ns + QUIET_NS
-        for rack_id, letter in self.ground.feeds.suspects:
-            plan = self.ground.topology.racks[rack_id]
-            node = plan.feeds[letter].node
-            self._quiet["rack", rack_id] = until_ns
-            for cooler in (plan.rack.cooling_air, plan.rack.cooling_liquid):
-                self._quiet["cooling_node", cooler or ""] = until_ns
-            for name in self.ground.topology.ancestors(None if node is None else node.id):
-                self._quiet["power_node", name] = until_ns
+    def _quieten(self, slot: Slot) -> None:
+        """Follow no load whose supply is, or may be, dead, or that was ordered down; begin anew once it is back."""
+        feeds, orders = self.ground.feeds, self.ground.orders
+        for rack_id, letter in feeds.suspects:
+            self._quieten_rack(rack_id, (letter,), slot)
+        if orders.all:
+            for rack_id, state in self.ground.racks.items():
+                if orders.is_curtailed(rack_id, slot.now.wall_ns):
+                    self._quieten_rack(rack_id, state.plan.feeds, slot)
         if self._quiet:
             self._quiet = {name: until for name, until in self._quiet.items() if until > slot.look.mono_ns}
+
+    def _quieten_rack(self, rack_id: str, letters: Iterable[str], slot: Slot) -> None:
+        """Leave out a rack, the cooling that takes its heat, and all that its feeds hang on."""
+        until_ns = slot.look.mono_ns + QUIET_NS
+        plan = self.ground.topology.racks[rack_id]
+        self._quiet["rack", rack_id] = until_ns
+        for cooler in (plan.rack.cooling_air, plan.rack.cooling_liquid):
+            self._quiet["cooling_node", cooler or ""] = until_ns
+        for letter in letters:
+            node = plan.feeds[letter].node
+            for name in self.ground.topology.ancestors(None if node is None else node.id):
+                self._quiet["power_node", name] = until_ns
 
     def _note(self, prospect: Prospect, minute: int) -> None:
         if not self._quiet or (prospect.target.kind, prospect.target.id) not in self._quiet:

@@ -11,7 +11,7 @@ import pytest
 from keeld.alerts.rules import PLANT
 from keeld.errors import Outage
 from keeld.metrics import BREACH, BREACH_LOWER, BREACH_UPPER
-from keeld.model import Notice, RackBudget, Severity
+from keeld.model import CurtailOrder, Notice, RackBudget, Severity
 from keeld.settings import RuleSettings
 from keeld.watch.forecast import NextToBreak
 
@@ -118,6 +118,19 @@ def test_a_dead_feed_and_what_comes_back_are_another_load(kit, small):
     assert ranking(kit, drive) == ()
     drive.run(50 * MINUTE, climb(kit, 20.0))
     assert ranking(kit, drive) == ()
+
+
+def test_an_order_to_draw_less_begins_another_load(kit, small):
+    drive = kit.drive(small).run(80 * MINUTE, climb(kit, 20.0))
+    assert ranking(kit, drive) != ()
+    begins = kit.at(drive.now_s).wall_ns
+    order = CurtailOrder(
+        id="o", target_kind="rack", target_id="r01", most_watts=40_000.0, source="grid", begins_ns=begins,
+        met_by_ns=begins, ends_ns=begins + 60 * 1_000_000_000,
+    )  # fmt: skip
+    drive.watch._state.orders.add(order)
+    assert ranking(kit, drive.run(20.0, climb(kit, 20.0))) == ()
+    assert ranking(kit, drive.run(50 * MINUTE, climb(kit, 20.0))) == ()
 
 
 def test_a_reload_keeps_the_hour_unless_the_limit_changes(kit, small):
