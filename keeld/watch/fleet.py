@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from keeld.budgets.intake import Intake
 from keeld.budgets.source import SECOND_NS
@@ -32,10 +33,24 @@ _IDLE_SHARE = 0.05
 _FORGET = 0.999
 """A machine's best rate fades by this with every poll, so that a new power mode becomes its normal within hours."""
 _SLEEPING = 4.0
+_TWICE = 2
+"""Polls that fail before a machine counts as silent."""
 _STARTS_TIMES = 6.0
 """A machine without any share yet is still starting, and is given so many times as long."""
 _SHARES_LEAST = 6.0
 """A machine that finds fewer shares than this within the time is given longer: silence must mean something."""
+
+
+class Census(NamedTuple):
+    """Machines by what they do at one moment."""
+
+    working: int
+    idle: tuple[int, ...]
+    """Places of those that answer and do not hash."""
+    silent: tuple[int, ...]
+    asleep: int
+    hashes: float
+    """Hashes a second of those that work."""
 
 
 class Fleet:
@@ -47,13 +62,15 @@ class Fleet:
         nothing = [math.nan] * len(self.intakes)
         self._rate = array("d", nothing)
         self._nominal = array("d", nothing)
-        self._best = array("d", nothing)
         self._boards = array("d", nothing)
-        self._boards_most = array("d", nothing)
         self._state = array("d", nothing)
         self._shares = array("d", nothing)
+        self._told = array("d", nothing)
+        """Count of shares as it was told last, and as it was reckoned with."""
         self._shares_per_s = array("d", nothing)
         zeros = [0] * len(self.intakes)
+        self._best = array("d", zeros)
+        self._boards_most = array("d", zeros)
         self._share_ns = array("q", zeros)
         """Monotonic time at which the count of shares last grew, or was first read."""
         self.reasons = array("b", zeros)
@@ -63,31 +80,36 @@ class Fleet:
             BOARDS_FOUND: self._boards,
             BOARDS_EXPECTED: self._boards_most,
             MINER_STATE: self._state,
+            SHARES_ACCEPTED: self._told,
         }
 
     def take(self, place: int, batch: Batch, mono_ns: int) -> None:
-        """Take what a poll says of one machine."""
+        """Take what a poll says of one machine; on the hot path."""
         columns = self._columns
-        has_rate = False
+        rate = None
         for metric, value, part in batch.readings:
             if part:
                 continue
             column = columns.get(metric)
             if column is not None:
                 column[place] = value
-                has_rate |= metric is HASHRATE
-            elif metric is SHARES_ACCEPTED:
-                self._count_shares(place, value, mono_ns)
-        if has_rate:
-            self._note_rate(place, batch)
+                if metric is HASHRATE:
+                    rate = value
+        told = self._told[place]
+        if told == told and told != self._shares[place]:  # noqa: PLR0124 - NaN: nothing was told yet
+            self._count_shares(place, told, mono_ns)
+        if rate is not None:
+            self._note_rate(place, rate, batch)
 
-    def _note_rate(self, place: int, batch: Batch) -> None:
-        rate, best = self._rate[place], self._best[place]
-        self._best[place] = best = rate if math.isnan(best) else max(rate, best * _FORGET)
-        boards, most = self._boards[place], self._boards_most[place]
-        if math.isnan(most) or boards > most:
-            self._boards_most[place] = boards
-        self.reasons[place] = self._reasons(place, batch) if rate < _SLOW_SHARE * best else 0
+    def _note_rate(self, place: int, rate: float, batch: Batch) -> None:
+        best = self._best[place] * _FORGET
+        self._best[place] = best = max(rate, best)
+        boards = self._boards[place]
+        self._boards_most[place] = max(self._boards_most[place], boards)
+        if rate < _SLOW_SHARE * best:
+            self.reasons[place] = self._reasons(place, batch)
+        elif self.reasons[place]:
+            self.reasons[place] = 0
 
     def _reasons(self, place: int, batch: Batch) -> int:
         found = BOARD_MISSING if self._boards[place] < self._boards_most[place] else 0
@@ -99,27 +121,36 @@ class Fleet:
         return found
 
     def _count_shares(self, place: int, value: float, mono_ns: int) -> None:
+        """Take a count that has changed: more shares, the first count, or a new run of the machine."""
         before, since_ns = self._shares[place], self._share_ns[place]
-        self._shares[place] = value
-        if value != before:  # more shares, the first count, or a new run of the machine: its time begins now
-            self._share_ns[place] = mono_ns
+        self._shares[place], self._share_ns[place] = value, mono_ns
         if value > before and mono_ns > since_ns:
             per_s, known = (value - before) * SECOND_NS / (mono_ns - since_ns), self._shares_per_s[place]
             self._shares_per_s[place] = per_s if math.isnan(known) else known + 0.2 * (per_s - known)
 
-    def rate(self, place: int) -> float | None:
-        """Hashes a second as last told; None before."""
-        rate = self._rate[place]
-        return None if math.isnan(rate) else rate
+    def census(self, places: Iterable[int], gone: Callable[[Intake], bool], since_ns: int) -> Census:
+        """Count machines by what they do; those that have not answered since `since_ns` are asked about by `gone`."""
+        working, asleep, hashes = 0, 0, 0.0
+        idle, silent = [], []
+        intakes, rates, states = self.intakes, self._rate, self._state
+        for place in places:
+            intake, rate = intakes[place], rates[place]
+            answered_ns = intake.answered_ns
+            if intake.outages >= _TWICE or (answered_ns is not None and answered_ns < since_ns and gone(intake)):
+                silent.append(place)
+            elif states[place] == _SLEEPING:
+                asleep += 1
+            elif rate > _IDLE_SHARE * self.normal_rate(place):
+                working += 1
+                hashes += rate
+            elif rate >= 0.0:  # NaN, which is not, has told nothing yet
+                idle.append(place)
+        return Census(working, tuple(idle), tuple(silent), asleep, hashes)
 
     def normal_rate(self, place: int) -> float:
         """Give what the machine should do: its best of late, else what its maker promises, else 0."""
         best, nominal = self._best[place], self._nominal[place]
-        return nominal if best <= 0.0 < nominal else 0.0 if math.isnan(best) else best
-
-    def is_idle(self, place: int) -> bool:
-        """Whether a machine says that it does not hash."""
-        return self._rate[place] <= _IDLE_SHARE * self.normal_rate(place)
+        return nominal if best <= 0.0 < nominal else best
 
     def is_asleep(self, place: int) -> bool:
         """Whether somebody told the machine to rest."""
@@ -146,6 +177,6 @@ class Fleet:
 
 
 _COLUMNS = (
-    *("_rate", "_nominal", "_best", "_boards", "_boards_most", "_state", "_shares", "_shares_per_s"),
+    *("_rate", "_nominal", "_best", "_boards", "_boards_most", "_state", "_shares", "_told", "_shares_per_s"),
     *("_share_ns", "reasons"),
 )

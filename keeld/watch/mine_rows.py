@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from keeld.budgets.intake import Intake
 from keeld.budgets.meters import Meter
-from keeld.budgets.source import GOOD
+from keeld.budgets.source import GOOD, SECOND_NS
 from keeld.budgets.topology import Topology, is_networked
 from keeld.budgets.window import SLOT_S, Mean, Window, slots_of
 from keeld.model import Moment
-from keeld.watch.fleet import Fleet
+from keeld.watch.fleet import Census, Fleet
 from keeld.watch.silence import RowState, Silence
 
 _TWICE = 2
+_ANSWERS_NS = 60 * SECOND_NS
+"""Who has answered within this time is not asked whether it has gone."""
 _WEEK_S = 7 * 86400.0
 _LEARNT_S = 3600.0
 """A normal that is younger than an hour is none."""
@@ -25,18 +26,6 @@ _WORKS_SHARE = 0.1
 """While fewer than this are away, what the meters show is what the row usually draws."""
 _STOPPED_SHARE = 0.5
 _SETTLED_SLOTS = 6
-
-
-class Census(NamedTuple):
-    """A row's machines at the end of a slot."""
-
-    working: int
-    idle: tuple[int, ...]
-    """Places of those that answer and do not hash."""
-    silent: tuple[int, ...]
-    asleep: int
-    hashes: float
-    """Hashes a second of those that work."""
 
 
 class Row:
@@ -62,21 +51,7 @@ class Row:
 
     def count(self, fleet: Fleet, silence: Silence, now: Moment) -> None:
         """Count its machines by what they do."""
-        working, asleep, hashes = 0, 0, 0.0
-        idle, silent = [], []
-        for place in self.places:
-            intake = fleet.intakes[place]
-            if intake.outages >= _TWICE or (intake.answered_ns is not None and silence.is_gone(intake, now)):
-                silent.append(place)
-            elif fleet.is_asleep(place):
-                asleep += 1
-            elif (rate := fleet.rate(place)) is not None:
-                if fleet.is_idle(place):
-                    idle.append(place)
-                else:
-                    working += 1
-                    hashes += rate
-        self.census = Census(working, tuple(idle), tuple(silent), asleep, hashes)
+        self.census = fleet.census(self.places, lambda intake: silence.is_gone(intake, now), now.mono_ns - _ANSWERS_NS)
 
     @property
     def missing_share(self) -> float:

@@ -49,7 +49,7 @@ def judge_pool(ground: Ground, fleet: Fleet, rows: Iterable[Row], board: Board, 
         awake = [place for place in row.places if place in silent or not fleet.is_asleep(place)]
         whole += len(awake)
         lost += [p for p in awake if p not in silent and fleet.is_without_share(p, now.mono_ns, patience_s)]
-        yield 1 + len(awake) // 10
+        yield 1 + len(awake) // 5
     share = len(lost) / whole if whole else 0.0
     if share <= min(level.limit for level in levels) and board.find(rule, target) is None:
         return

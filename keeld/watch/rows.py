@@ -78,7 +78,7 @@ class Rows(Duty):
         for name, row in self.rows.items():
             row.count(self.fleet, self.ground.silence, now)
             self._weigh(name, row, now)
-            yield 2 + len(row.places) // 6
+            yield 2 + len(row.places) // 4
         for name, row in self.rows.items():
             self._judge_stopped(name, row, board, now)
             self._judge_rate(row, board, now)
