@@ -18,7 +18,7 @@ from keeld.alerts.board import Board
 from keeld.alerts.machine import Span
 from keeld.alerts.restored import RestoredAlarm
 from keeld.alerts.rules import AI, SET_OF_STATE
-from keeld.budgets.intake import Intake
+from keeld.budgets.intake import UNHEARD_DRIVERS, Intake
 from keeld.budgets.meters import Meter
 from keeld.budgets.source import GOOD_INTERVALS, SECOND_NS
 from keeld.budgets.topology import Feed, Topology
@@ -312,6 +312,8 @@ class FeedWatch:
             device = intake.device
             if intake.answered_ns is None or intake.answered_ns <= since_ns or device.id in below:
                 continue
+            if device.driver in UNHEARD_DRIVERS:
+                continue  # it comes by itself and another way: it says nothing of the way that polls take
             if is_behind_gateway and device.address != pdu.address:
                 continue
             if device.via == pdu.via if pdu.via is not None else device.rack in racks:
@@ -323,6 +325,11 @@ class FeedWatch:
         node = self._topology.nodes[node_id].node
         states = self._below.get(node_id, [])
         covers = frozenset(name for state in states for name in state.target.covers)
+        covers |= {
+            f"path:{path.id}"
+            for path in self._topology.paths
+            if all(f"device:{intake.device.id}" in covers for intake in path.intakes)
+        }
         return Target("power_node", node_id, node.label or node_id, frozenset({f"power_node:{node_id}"}), covers)
 
 

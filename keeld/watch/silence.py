@@ -24,7 +24,7 @@ from keeld.views import Verdict
 from keeld.watch.racks import SLOT_CAP_S, RackState
 from keeld.watch.rulebook import NOT_OVER, Rulebook
 
-STALE, BLIND = "source_stale", "blind"
+STALE, BLIND, FEED_DEAD = "source_stale", "blind", "feed_dead"
 _TRUE, _FALSE = Span(1.0, 1.0), NOT_OVER
 _WEEK_S = 7 * 86400.0
 _NORMAL_LEAST = 0.02
@@ -165,7 +165,7 @@ class Silence:
         draw = state.draw.total
         if not levels:
             return
-        is_blind = self._is_blind(state, now)
+        is_blind = self._is_blind(state, now) and not self._is_dead(state, board)
         target = blind_target(state)
         if not is_blind and board.find(rule, target) is None:
             return
@@ -192,6 +192,15 @@ class Silence:
         if budget is not None and state.bound_watts is not None and state.bound_watts <= budget:
             return False
         return draw.coverage <= 0.0 or (state.last_ratio or 0.0) > _BUSY_RATIO
+
+    def _is_dead(self, state: RackState, board: Board) -> bool:
+        """Whether the death of all its feeds is told already: it draws nothing, which is no blindness."""
+        for letter, feed in state.plan.feeds.items():
+            above = self._topology.ancestors(feed.node.id if feed.node is not None else None)
+            causes = [("feed", f"{state.plan.rack.id}/{letter}"), *(("power_node", name) for name in above)]
+            if not any((FEED_DEAD, *cause) in board.alarms for cause in causes):
+                return False
+        return bool(state.plan.feeds)
 
     def _are_gone(self, state: RackState, now: Moment) -> bool:
         """Whether what is lost has been gone for long enough; a start gives every source its first minute."""

@@ -49,11 +49,14 @@ class Vacancies(Duty):
         if not levels or mean is None:
             return
         limit = max(_LEAST_WATTS, _BUDGET_SHARE * (state.plan.rack.budget.power_watts or 0.0))
-        if board.find(rule, state.target) is None and mean.lo <= limit * min(level.limit for level in levels):
+        if board.find(rule, state.target) is None and min(mean.lo, state.draw.total.lo) <= limit * min(
+            level.limit for level in levels
+        ):
             return
         draw = state.draw.total
+        lo = min(mean.lo, draw.lo)  # the mean still holds what was drawn before the rack was emptied
         evidence = Evidence(
-            spans=(Span(mean.lo / limit, mean.hi / limit),) * len(levels),
+            spans=(Span(lo / limit, mean.hi / limit),) * len(levels),
             lo=mean.lo,
             best=mean.best,
             hi=mean.hi,
