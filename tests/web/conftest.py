@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
+from keeld.alerts.acts import Act, Done, RefusedError
+from keeld.alerts.selector import Selector, parse
 from keeld.budgets.aftermath import FailoverCase, Survival, Survivor
 from keeld.budgets.headroom import Headroom
 from keeld.errors import ConfigError, Outage, Problem
@@ -32,7 +34,19 @@ from keeld.model import (
     Transition,
 )
 from keeld.settings import HttpSettings, Settings
-from keeld.views import Alarm, Judgement, NodeView, RackView, SiteView, Verdict
+from keeld.state import Audited
+from keeld.views import (
+    Alarm,
+    AlarmQuality,
+    HoldView,
+    Judgement,
+    NodeView,
+    RackView,
+    RuleView,
+    SiteView,
+    Verdict,
+    WouldHave,
+)
 from keeld.web import Queue, Server
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -144,10 +158,59 @@ FAILOVER = FailoverCase(
 )  # fmt: skip
 
 
+class FakeDesk:
+    """Notes what is asked for; refuses what `refused` says."""
+
+    def __init__(self) -> None:
+        self.acts: list[tuple[Act, str]] = []
+        self.refused: RefusedError | None = None
+        self.audit = [Audited(time_ns=1, who="eve", act="shelve", about="rack=r08", was_done=True, result="shelved")]
+
+    async def act(self, act: Act, who: str) -> Done:
+        if self.refused is not None:
+            raise self.refused
+        self.acts.append((act, who))
+        return Done("done: it", "abcd2345")
+
+    def rules(self) -> list[RuleView]:
+        return [
+            RuleView(
+                number=23, name="leak", title="is wet", is_enabled=True, is_own=False, severities=(Severity.CRITICAL,),
+                targets=1, examples=("device rope",), standing=0, observed=0, observed_until_ns=0, why="",
+            )
+        ]  # fmt: skip
+
+    def holds(self) -> list[HoldView]:
+        said = {"about": "node=ups-a", "owner": "eve", "reason": "battery", "begins_ns": 1, "ends_ns": 2}
+        return [HoldView(id=kind, kind=kind, is_now=True, **said) for kind in ("shelf", "maintenance")]
+
+    def work_preview(self, target: Selector) -> FailoverCase | None:
+        return FAILOVER if target == parse("node=ups-a") else None
+
+    def would_have(self) -> list[WouldHave]:
+        return [
+            WouldHave(
+                key="k", rule="leak", target_kind="device", target_id="rope", title="rope is wet",
+                severity=Severity.CRITICAL, count=3, longest_s=61.04, cause="", children=2, setting="leak: {on: 3m}",
+            )
+        ]  # fmt: skip
+
+    def quality(self, days: int) -> AlarmQuality:
+        return AlarmQuality(
+            since_ns=days, told=13, per_ten_minutes=0.5, most_in_ten_minutes=12, flood_ratio=0.01, chattering=1,
+            stale=2, by_severity={Severity.CRITICAL: 1, Severity.WARNING: 12}, by_rule={"leak": 1, "blind": 12},
+            top_ratio=1.0,
+        )  # fmt: skip
+
+    async def audited(self, limit: int) -> list[Audited]:
+        return self.audit[:limit]
+
+
 class FakeSource:
     """Gives what a test puts into it."""
 
     def __init__(self, http: HttpSettings) -> None:
+        self.desk = FakeDesk()
         devices = {
             name: Device(id=name, site="dal1", kind="pdu", driver="modbus", address="tcp://127.0.0.1:502", rack="r08",
                          feed=name[-1], nameplate_watts=20_000.0)
