@@ -239,7 +239,13 @@ class Recent:
 
     def mean(self, since_ns: int, until_ns: int, *, least: int) -> float | None:
         """Average the samples of a span of monotonic time; None with fewer than `least` of them."""
-        chosen = [
-            value for value, at_ns in zip(self._values, self._times, strict=True) if since_ns <= at_ns <= until_ns
-        ]
+        chosen = self._between(since_ns, until_ns)
         return sum(chosen) / len(chosen) if len(chosen) >= least else None
+
+    def mean_square(self, since_ns: int, until_ns: int) -> float | None:
+        """Average the squares of the samples of a span; None without any."""
+        chosen = self._between(since_ns, until_ns)
+        return sum(value * value for value in chosen) / len(chosen) if chosen else None
+
+    def _between(self, since_ns: int, until_ns: int) -> list[float]:
+        return [value for value, at_ns in zip(self._values, self._times, strict=True) if since_ns <= at_ns <= until_ns]

@@ -102,7 +102,12 @@ def _judge_overload(
         span = Span(span.lo, float("inf"))  # a line without data may carry anything
     derate = state.plan.node.derate
     evidence = line_evidence(
-        state, hot, limit=rating, spans=(span,) * len(levels), clear=derate if derate < 1.0 else _CLEAR_LISTED
+        state,
+        hot,
+        limit=rating,
+        spans=(span,) * len(levels),
+        clear=derate if derate < 1.0 else _CLEAR_LISTED,
+        detail=state.trip_words,
     )
     return board.judge(rules.rule(OVERLOAD), levels, state.target, evidence, now=now, cap_s=cap_s)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keeld.watch.airflow import Airflow
 from keeld.watch.balance import Balance
+from keeld.watch.breaker_heat import BreakerHeat
 from keeld.watch.circuits import Circuits
 from keeld.watch.condensation import Condensation
 from keeld.watch.contacts import Contacts
@@ -41,6 +42,7 @@ from keeld.watch.zones import Zones
 
 DUTIES: tuple[type[Duty], ...] = (
     EnergyCounters,
+    BreakerHeat,
     Validity,
     MeterMismatch,
     Trips,

@@ -56,6 +56,7 @@ class NodeState:
         "short",
         "source_changed_ns",
         "target",
+        "trip_words",
         "volt_amperes",
         "waits_ns",
     )
@@ -84,6 +85,8 @@ class NodeState:
         self.apparent: Value | None = None
         self.is_over_derate = False
         self.set_name = _set_below(plan, topology)
+        self.trip_words = ""
+        """When its breaker may trip, as an estimate; empty while nothing says so."""
         self.waits_ns: int | None = None
         """Monotonic time at which a delay of the overload rule runs out."""
 

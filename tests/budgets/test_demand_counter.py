@@ -178,7 +178,7 @@ def test_what_is_stored_comes_back_and_anything_else_is_refused():
     assert again.dump() == made.dump()
     other = DemandMeter(interval_s=900, step_s=900, zone=ZoneInfo("UTC"), ceiling_watts=20e6)
     for note in (made.dump(), b"{", b"[]", b"null", b"{}", made.dump().replace(b'"running": [', b'"running": [1, ')):
-        with pytest.raises(ValueError, match="stored demand|another interval|Expecting"):
+        with pytest.raises(ValueError, match=r"stored demand|another interval|Expecting"):
             other.load(note)
     assert other.last is None
 
