@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from keeld.alerts.acts import Acknowledge, Act, Close, EndMaintenance, GoLive, Maintain, Shelve
+from keeld.alerts.rules import SET_OF_STATE
 from keeld.alerts.selector import Selector, SelectorError, parse, select
 from keeld.batch_json import BadBatchError, read_time
 from keeld.config.scalars import seconds
+from keeld.contract import CurtailOrder
 from keeld.text import clean
 
 _SECOND_NS = 1_000_000_000
 _WORD_MOST = 200
 _OWNER = "replay"
+_MOST_WATTS = 1e12
 _KINDS = {"power_node": "node", "cooling_node": "cooling", "circuit": "node"}
 
 
@@ -37,7 +40,22 @@ class ClockStep:
     step_s: float
 
 
-Event = Restart | ClockStep | Act
+@dataclass(frozen=True, slots=True)
+class RackMove:
+    """A rack is taken into another state."""
+
+    rack: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """An order to draw less is taken back."""
+
+    order: str
+
+
+Event = Restart | ClockStep | RackMove | CurtailOrder | CancelOrder | Act
 
 
 class Fields:
@@ -125,6 +143,35 @@ def _clock_step(fields: Fields) -> ClockStep:
     return ClockStep(fields.number("step_s"))
 
 
+def _rack_state(fields: Fields) -> RackMove:
+    state = fields.word("state")
+    if state not in SET_OF_STATE:
+        raise BadBatchError(f"no rack state '{state}'; write one of {', '.join(SET_OF_STATE)}")
+    return RackMove(fields.word("rack").removeprefix("rack:"), state)
+
+
+def _curtail(fields: Fields) -> CurtailOrder | CancelOrder:
+    if fields.has("cancel"):
+        return CancelOrder(fields.word("cancel"))
+    kind, _, name = fields.word("target").partition(":")
+    begins_ns = fields.moment_ns("begins", "in", fields.at_ns)
+    met_by_ns = fields.moment_ns("met_by", "within", begins_ns)
+    ends_ns = fields.moment_ns("ends", "for")
+    most_watts = fields.number("most_watts")
+    if not begins_ns <= met_by_ns < ends_ns or not 0.0 <= most_watts < _MOST_WATTS:
+        raise BadBatchError("times are out of order or most_watts is no power; begins, then met_by, then ends")
+    return CurtailOrder(
+        id=fields.word("id", "order"),
+        target_kind={"node": "power_node"}.get(kind, kind),
+        target_id=name,
+        most_watts=most_watts,
+        begins_ns=begins_ns,
+        met_by_ns=met_by_ns,
+        ends_ns=ends_ns,
+        source=fields.word("source", _OWNER),
+    )
+
+
 def _acknowledge(fields: Fields) -> Acknowledge:
     return Acknowledge(alert=fields.alert(), owner=fields.word("owner", _OWNER))
 
@@ -164,6 +211,8 @@ def _go_live(fields: Fields) -> GoLive:
 _READERS: Mapping[str, Callable[[Fields], Event]] = {
     "restart": _restart,
     "clock_step": _clock_step,
+    "rack_state": _rack_state,
+    "curtail": _curtail,
     "acknowledge": _acknowledge,
     "shelve": _shelve,
     "maintenance": _maintenance,

@@ -9,14 +9,15 @@ believed when the next line agrees with it, so that one mangled line cannot carr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keeld.alerts.acts import Act, RefusedError
 from keeld.alerts.restored import RestoredAlarm
 from keeld.batch_json import BadBatchError, BatchReader, read_form, read_time
+from keeld.contract import CurtailOrder
 from keeld.model import Moment, RuleSettings, Site, Transition
-from keeld.replay.events import ClockStep, Event, Restart, read_event
+from keeld.replay.events import CancelOrder, ClockStep, Event, RackMove, Restart, read_event
 from keeld.watch import Watch
 
 _SECOND_NS = 1_000_000_000
@@ -180,8 +181,31 @@ class Replay:
         elif isinstance(event, ClockStep):
             self._wall_less_mono_ns += round(event.step_s * _SECOND_NS)
             self._newest_ns = self._now.wall_ns
+        elif isinstance(event, RackMove | CurtailOrder | CancelOrder):
+            self._order(watch, event, number)
         else:
             self._act(watch, event, number)
+
+    def _order(self, watch: Watch, event: RackMove | CurtailOrder | CancelOrder, number: int) -> None:
+        """Do what was ordered, and let the site remember it for the next restart."""
+        site = self._site
+        if isinstance(event, RackMove):
+            rack = site.racks.get(event.rack)
+            if rack is None:
+                self._refuse(number, f"no rack '{event.rack}'")
+                return
+            self._site = replace(site, racks={**site.racks, rack.id: rack.in_state(event.state)})
+            self._note(watch.reload(self._site, self._rules, self._now))
+        elif isinstance(event, CurtailOrder):
+            order = event if event.target_id else replace(event, target_id=site.name)
+            if not watch.curtail(order, self._now):
+                self._refuse(number, f"nothing here is {order.target_kind} '{order.target_id}', or the order is over")
+                return
+            others = (each for each in site.orders if each.id != order.id)
+            self._site = replace(site, orders=(*others, order))
+        else:
+            self._site = replace(site, orders=tuple(each for each in site.orders if each.id != event.order))
+            self._note(watch.cancel_order(event.order, self._now))
 
     def _act(self, watch: Watch, act: Act, number: int) -> None:
         """Do what somebody asked for; an act is on disk before it counts."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import math
+import re
 import shlex
 import zlib
 from collections import defaultdict
@@ -24,7 +25,7 @@ import yaml
 from keeld import config
 from keeld.model import Device
 from keeld.replay import Replay
-from keeld.replay.forms import notification_form
+from keeld.replay.forms import notice_kind, notification_form
 from keeld.settings import Settings
 from keeld.ticker import phase_ns
 
@@ -75,6 +76,8 @@ class World:
         self.extra: dict[str, Callable[[float], dict[str, float]]] = {}
         self.absent: set[str] = set()  # devices of which no line is written at all
         self.events: list[dict[str, Any]] = []
+        self.intake_celsius: dict[str, float] = defaultdict(lambda: 24.0)
+        self.flow = 150.0  # of the coolant, L/min
         self.clock_s = 0.0  # error of the wall clock
         self.down_until_s = 0.0
         self.shares: dict[str, float] = defaultdict(lambda: 1e5)
@@ -128,16 +131,30 @@ class World:
         self.clock_s += seconds
 
     def show(self, device: str, **readings: float | Callable[[float], float]) -> None:
-        """Let a device show these readings beside its own; `__` stands for the slash before a part."""
-        shown = {name.replace("__", "/"): value for name, value in readings.items()}
+        """Let a device show these readings beside, or in place of, its own."""
         before = self.extra.get(device, lambda _: {})
         self.extra[device] = lambda at: (
-            before(at) | {name: value(at) if callable(value) else value for name, value in shown.items()}
+            before(at) | {name: value(at) if callable(value) else value for name, value in readings.items()}
         )
 
     def link_power(self, *names: str) -> None:
         """PDUs that live off their network port."""
         self.link_powered.update(self._matching(names))
+
+    def coolant(self, flow: float) -> None:
+        self.flow = flow
+
+    def intake(self, rack: str, celsius: float) -> None:
+        self.intake_celsius[rack] = celsius
+
+    def plain(self, device: str) -> None:
+        """Let a device show its own readings alone again."""
+        self.extra.pop(device, None)
+
+    def publish(self, *names: str) -> None:
+        """Let devices that send by themselves do so."""
+        for name in self._matching(names):
+            self.extra.setdefault(name, lambda _: {})
 
     def swing_rack(self, rack: str, least: float, period_s: float) -> None:
         self.swing[rack] = least, period_s
@@ -274,7 +291,25 @@ class World:
         }
 
     def _plant(self, device: Device) -> dict[str, float]:
-        return {}
+        """What a cooling unit or a probe shows while all is well."""
+        drift = wander(device.id, self.now_s)
+        if device.kind == "sensor":
+            return {"temperature_celsius/intake": self.intake_celsius[device.rack or ""] * drift}
+        if device.kind != "cooling":
+            return {}
+        heat_watts = 0.75 * sum(self._rack_watts(rack) for rack in self.rack_watts)
+        flow = self.flow * drift
+        rise_kelvin = heat_watts / (max(flow, 1.0) / 60.0 * 1.02 * 3900.0)
+        return {
+            "flow_litres_per_minute": flow,
+            "temperature_celsius/supply": 30.0 * drift,
+            "temperature_celsius/return": 30.0 * drift + rise_kelvin,
+            "pressure_pascals": 250_000.0 * drift,
+            "pump_state/pump/1": 1.0,
+            "pump_state/pump/2": 0.0,
+            "leak_state": 0.0,
+            "unit_state": 1.0,
+        }
 
     def line(self, device: Device) -> bytes:
         if device.id in self.stuck:
@@ -286,7 +321,7 @@ class World:
 
 
 def _is_named(word: str) -> bool:
-    return word.split("=", 1)[0].isidentifier() and "=" in word
+    return re.match(r"[a-z][\w/]*=", word) is not None
 
 
 def _value(word: str) -> str | float:
@@ -334,7 +369,7 @@ def incidents() -> list[Incident]:
 
 def polls(world: World, lasts_s: float) -> Iterator[tuple[float, Device]]:
     """Every poll of every device in the order of time, at the phases that the daemon polls at."""
-    devices = [device for device in world.site.devices.values() if device.driver != "agent" or device.id in world.extra]
+    devices = [device for device in world.site.devices.values() if device.driver != "agent" or device.kind == "sensor"]
     plan = []
     for device in devices:
         due_s = phase_ns(device.id, int(device.interval_s * 1e9)) / 1e9
@@ -352,7 +387,7 @@ class Played:
         self.complaints: list[tuple[int, str]] = []
 
     def heard(self) -> list[str]:
-        forms = [notification_form(move) for move in self.moves if move.notice is not None]
+        forms = [notification_form(move) for move in self.moves if notice_kind(move)]
         return [f"{form['kind']} {form['severity']} {form['rule']} {form['target']}" for form in forms]
 
     def words(self, rule: str) -> str:

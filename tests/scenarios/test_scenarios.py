@@ -28,5 +28,5 @@ def test_people_hear_of_it_what_they_must_and_nothing_else(stage, name):
 
 
 def test_there_are_many_and_each_has_a_name_of_its_own():
-    assert len(NAMES) >= 30
+    assert len(NAMES) >= 50
     assert len(set(NAMES)) == len(NAMES)
