@@ -80,17 +80,18 @@ class Carried:
         """Look again; `is_live` while a load has just moved: a mean would mix what was before with what is after."""
         state = self.state
         watts = settled(None if is_live else state.power, of_interval(state.known_draw))
-        lines = tuple([self._line(phase, is_live=is_live) for phase in state.plan.lines])
-        limits = state.rating_amperes, state.watts_limit
-        self.has_changed = watts.rank > HELD or (watts, lines, limits) != (
-            self.watts, self.lines, (self.rating_amperes, self.allowed)
-        )  # fmt: skip
-        self.watts, self.lines = watts, lines
-        self.rating_amperes, self.allowed = limits
-
-    def _line(self, phase: str, *, is_live: bool) -> Value | None:
-        live = self.state.lines.get(phase)
-        return None if live is None else settled(None if is_live else self.state.continuous.get(phase), live)
+        means = {} if is_live else state.continuous
+        lives = [(state.lines.get(phase), means.get(phase)) for phase in state.plan.lines]
+        lines = tuple([None if live is None else settled(windows, live) for live, windows in lives])
+        rating_amperes, allowed = state.rating_amperes, state.watts_limit
+        self.has_changed = (
+            watts.rank > HELD
+            or watts != self.watts
+            or lines != self.lines
+            or rating_amperes != self.rating_amperes
+            or allowed != self.allowed
+        )
+        self.watts, self.lines, self.rating_amperes, self.allowed = watts, lines, rating_amperes, allowed
 
 
 class Flow:

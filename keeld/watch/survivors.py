@@ -123,7 +123,7 @@ class Stress:
 
     def _hottest(self, inflows: list[Inflow], most_amperes: float) -> tuple[float, float] | None:
         """Give the highest certain and the highest possible current of all lines; None where a line is not known."""
-        lows, highs = [], []
+        hottest = possible = 0.0
         for place, before in enumerate(self.carried.lines):
             if before is None:
                 return None
@@ -134,9 +134,8 @@ class Stress:
                     return None
                 low += gained[0]
                 high += gained[2]
-            lows.append(low)
-            highs.append(max(low, min(high, most_amperes)))
-        return max(lows), max(highs)
+            hottest, possible = max(hottest, low), max(possible, low, min(high, most_amperes))
+        return hottest, possible
 
     def loads(self) -> list[Load]:
         """Give what each limit of the node would carry; none where nothing flows in."""
@@ -176,10 +175,12 @@ class Stress:
         inflows = [inflow for inflow in self.inflows if inflow.flow.watts.hi > 0.0]
         found = []
         for place, phase in enumerate(self.carried.state.plan.lines if inflows and self.carried.rating_amperes else ()):
-            line = self._line(place, inflows)
-            if line is None or line.best is None or line.rank > HELD:
-                return []
-            found.append((phase, line.best))
+            amperes = 0.0
+            for line in (self.carried.lines[place], *[flow.lines[place] if ok else None for flow, _, ok in inflows]):
+                if line is None or line.best is None or line.rank > HELD:
+                    return []
+                amperes += line.best
+            found.append((phase, amperes))
         return found
 
     def _line(self, place: int, inflows: list[Inflow]) -> Value | None:
