@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from keeld.budgets.limits import BEYOND_ANY_SITE_WATTS
+from keeld.budgets.limits import watts_of
 from keeld.budgets.meters import Meter
 from keeld.budgets.source import GOOD, MINUTE_NS, SECOND_NS, Source
 from keeld.budgets.topology import Topology
@@ -67,9 +67,9 @@ class Circuit:
         "volts",
     )
 
-    def __init__(self, meter: Meter, node: PowerNode | None, ceiling_watts: float) -> None:
+    def __init__(self, meter: Meter, node: PowerNode | None, rating_watts: float | None) -> None:
         self.meter = meter
-        self.rating_watts = ceiling_watts if 0.0 < ceiling_watts < BEYOND_ANY_SITE_WATTS else None
+        self.rating_watts = rating_watts
         self.volts = _line_volts(node)
         self.twins: list[Meter] = []
         """Other meters of the same circuit."""
@@ -291,19 +291,33 @@ def circuits(topology: Topology) -> list[Circuit]:
         of_feed: dict[str, list[Circuit]] = {}
         for feed in plan.feeds.values():
             meters = [*feed.inlets, *feed.meters]
-            of_feed[feed.letter] = [_circuit(found, meter, feed.node, feed.ceiling_watts) for meter in meters]
+            of_feed[feed.letter] = [_circuit(found, meter, feed.node, topology) for meter in meters]
         _introduce(of_feed)
     for node in topology.nodes.values():
         for meter in node.meters:
-            _circuit(found, meter, node.node, node.ceiling_watts)
+            _circuit(found, meter, node.node, topology)
     return list(found.values())
 
 
-def _circuit(found: dict[int, Circuit], meter: Meter, node: PowerNode | None, ceiling_watts: float) -> Circuit:
+def _circuit(found: dict[int, Circuit], meter: Meter, node: PowerNode | None, topology: Topology) -> Circuit:
     circuit = found.get(id(meter))
     if circuit is None:
-        circuit = found[id(meter)] = Circuit(meter, node, ceiling_watts)
+        circuit = found[id(meter)] = Circuit(meter, node, _rating_watts(node, topology))
     return circuit
+
+
+def _rating_watts(node: PowerNode | None, topology: Topology) -> float | None:
+    """Give what copper and iron can carry: the nearest breaker or kVA rating at a node or above it.
+
+    A limit in kW is what somebody agreed to, and refutes no meter.
+    """
+    for name in topology.ancestors(None if node is None else node.id):
+        above = topology.nodes[name].node
+        breaker = None if above.breaker_amperes is None else watts_of(above, above.breaker_amperes)
+        ratings = [rating for rating in (breaker, above.limit_volt_amperes) if rating]
+        if ratings:
+            return min(ratings)
+    return None
 
 
 def _introduce(of_feed: dict[str, list[Circuit]]) -> None:

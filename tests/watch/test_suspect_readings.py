@@ -101,6 +101,17 @@ def test_a_real_overload_that_the_currents_confirm_is_believed(kit, small):
     assert "breaker_overload" in {move.rule for move in drive.pages}
 
 
+def test_a_limit_that_was_agreed_refutes_no_meter(kit, small):
+    """A site that draws twice its contract: its meter is right, and the contract broken."""
+    meter = Device(id="main", site="s", kind="meter", driver="modbus", address="tcp://10.8.0.1:502", node="utility")
+    power = {**small.power, "utility": replace(small.power["utility"], limit_watts=1e6)}
+    site = replace(small, power=power, devices={**small.devices, "main": meter})
+    drive = kit.drive(site).run(10 * MINUTE, noisy(kit, main=lambda at_s: (Reading(POWER, 2e6 + at_s % 9),)))
+    assert suspects(kit, drive) == []
+    node = next(view for view in drive.watch.view(kit.at(drive.now_s)).nodes if view.id == "utility")
+    assert node.verdict is Verdict.OVER
+
+
 def test_currents_are_believed_however_high_for_the_breaker(kit, small):
     drive = kit.drive(small).run(5 * MINUTE, noisy(kit))
     drive.run(2 * MINUTE, noisy(kit, pdu_r01_a=lambda at_s: kit.pdu(120_000.0)))
