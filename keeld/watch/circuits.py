@@ -26,6 +26,8 @@ from keeld.watch.subjects import Subject
 UNBALANCE, NEUTRAL, KVA = "phase_unbalance", "neutral_current", "kva_over"
 FAST_KINDS = frozenset({"ups", "generator"})
 """Sources that give up within seconds; a transformer only gets hot."""
+_DISTRIBUTING = frozenset({"panel", "switchboard", "busway", "transformer", "ups", "generator"})
+"""Nodes whose phases somebody can balance, even where they feed a single rack."""
 _LEAST_LOAD_RATIO = 0.2
 """Of the rating: below it an uneven load is no finding."""
 _THREE = 3
@@ -207,7 +209,7 @@ class Circuits(Duty):
 def _is_uneven_possible(state: NodeState) -> bool:
     """Whether rule 10 holds here: three lines that are known by rating, and not those of a rack's own PDU."""
     plan = state.plan
-    is_rack_pdu = len(plan.feeds) == 1 and not plan.children and state.kind in ("breaker", "pdu")
+    is_rack_pdu = len(plan.feeds) == 1 and not plan.children and state.kind not in _DISTRIBUTING
     return len(plan.lines) == _THREE and not is_rack_pdu and not plan.is_spare and _line_rating(state) is not None
 
 

@@ -13,7 +13,7 @@ import pytest
 from keeld.alerts.acts import Act, Done, RefusedError
 from keeld.alerts.selector import Selector, parse
 from keeld.budgets.aftermath import FailoverCase, Survival, Survivor
-from keeld.budgets.headroom import Headroom
+from keeld.budgets.headroom import Headroom, Room
 from keeld.errors import ConfigError, Outage, Problem
 from keeld.fanout import Fanout, Subscription
 from keeld.health import Health
@@ -158,6 +158,15 @@ FAILOVER = FailoverCase(
 )  # fmt: skip
 
 
+HEADROOMS = (
+    Headroom(
+        rack="r08", label="r08", watts=1500.0, peak_watts=-200.0, lost=("pdu-r08-a",),
+        rooms=tuple(Room("failover", "b3-12", 1500.0 + n, f"60 A breaker, without {HOSTILE}") for n in range(20)),
+    ),
+    Headroom(rack="r03", label="r03", watts=None, rooms=(), peak_watts=None),
+)  # fmt: skip
+
+
 class FakeDesk:
     """Notes what is asked for; refuses what `refused` says."""
 
@@ -278,7 +287,7 @@ class FakeSource:
         return self.waiting
 
     async def headroom(self, rack_id: str | None) -> list[Headroom]:
-        return [room for room in self.headrooms if rack_id in (None, room.rack)]
+        return [room for room in HEADROOMS if rack_id in (None, room.rack)]
 
     async def failover(self, rack_id: str) -> list[FailoverCase]:
         return [FAILOVER] if rack_id == "r08" else []
