@@ -160,7 +160,7 @@ class Condition:
 
 def _stamp(source: Path) -> object:
     """Give what changes when the file or a table beside it does; None for what cannot be asked."""
-    stamps = []
+    stamps: list[tuple[str, int, int] | None] = []
     for path in (source, *sorted(source.parent.glob("*.csv"))):
         try:
             status = path.stat()

@@ -6,9 +6,6 @@ says so. The library tells only whether a message went out, so a failure has no 
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 from keeld.errors import DeliveryError
 from keeld.model import Notice, Severity
 from keeld.notify import words
@@ -34,10 +31,10 @@ class Apprise:
     async def send(self, outgoing: Outgoing) -> None:
         """Hand the message to the library once."""
         try:
-            library: Any = importlib.import_module("apprise")
+            import apprise
         except ImportError:
             raise DeliveryError('apprise is not installed: pip install "keeld[apprise]"') from None
-        service = library.Apprise()
+        service = apprise.Apprise()
         if not service.add(self._settings.url.reveal() if self._settings.url else ""):
             raise DeliveryError("its url is none that apprise knows")
         text = words.facts(outgoing, _TEXT_MOST)

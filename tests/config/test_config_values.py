@@ -35,7 +35,6 @@ def test_example_loads_with_no_warning_but_of_what_is_not_built_yet(
     checked = check(EXAMPLE)
     assert checked.problems == ()
     assert [warning.wrong.rsplit(": ", 1)[0] for warning in checked.warnings] == [
-        "mqtt is not used yet",
         "readings of agents are not received yet",
     ]
     assert checked.settings == example
@@ -85,7 +84,8 @@ def test_example_has_its_services(example: Settings) -> None:
     assert (example.http.host, example.http.port) == ("127.0.0.1", 9780)
     assert example.storage.spool_max_bytes == 4 << 30
     assert example.rules["rack_density_power"] == RuleSettings(window_s=300.0, on_s=300.0, off_s=900.0)
-    pager, webhook = example.channels
+    pager, webhook, broker = example.channels
+    assert (broker.kind, broker.options, example.heartbeat) == ("mqtt", {"topic": "keeld/alerts"}, None)
     assert (pager.kind, pager.severities) == ("pagerduty", frozenset({Severity.CRITICAL}))
     assert pager.secrets["routing_key"].reveal() == "pd-key-value"
     assert webhook.url is not None

@@ -63,6 +63,7 @@ async def test_without_the_library_it_says_what_to_install(monkeypatch, message)
         await channel().send(message())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own, on this Python
 async def test_the_library_itself_delivers(receiver, message):
     pytest.importorskip("apprise", reason="the extra keeld[apprise] is not installed")
     await channel(f"json://127.0.0.1:{receiver.port}/hook").send(message())
