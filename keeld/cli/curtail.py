@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from keeld.cli import config_option, json_option, print_json
-
-_POWER = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(MW|kW|W)", re.ASCII)
-_WATTS = {"MW": 1e6, "kW": 1e3, "W": 1.0}
+from keeld.cli.headroom import Power
 
 
 @click.group("curtail")
@@ -25,7 +22,7 @@ def command() -> None:
 
 @command.command("order")
 @click.argument("target")
-@click.option("--most", required=True, help="What may be drawn, with its unit: 8MW, 350kW.")
+@click.option("--most", type=Power(), required=True, help="What may be drawn, with its unit: 8MW, 350kW.")
 @click.option("--until", "ends", required=True, help="When it ends: 2h from now, or 2026-11-22T17:00:00-05:00.")
 @click.option("--by", "met_by", help="When the load must be down; now, if left out.")
 @click.option("--from", "begins", help="When the load may begin to fall; now, if left out.")
@@ -34,13 +31,13 @@ def command() -> None:
 @click.option("--note", help="Anything that whoever is paged should know.")
 @config_option
 @json_option
-def order(target: str, most: str, config_path: Path, *, as_json: bool, **words: str | None) -> None:
+def order(target: str, most: float, config_path: Path, *, as_json: bool, **words: str | None) -> None:
     """Give an order for TARGET: site, node:ID, rack:ID, row:ID or tenant:ID."""
     from keeld.cli.running import change
 
     words["id"] = words.pop("order_id")
     given = {key: word for key, word in words.items() if word is not None}
-    done = change(config_path, "/api/v1/curtail", {"target": target, "most_watts": _watts(most)} | given)
+    done = change(config_path, "/api/v1/curtail", {"target": target, "most_watts": most} | given)
     _say(done, "stands", as_json=as_json)
 
 
@@ -82,14 +79,6 @@ def _line(order: dict[str, Any]) -> str:
         f"{order['id']:<10} {target['kind']} {target['id']}: {now}, at most {order['most_watts'] / 1e3:.1f} kW, "
         f"{order['compliance']}; by {order['met_by']}, until {order['ends']}; {order['source']}"
     )
-
-
-def _watts(text: str) -> float:
-    """Read a power with its unit; refuse anything else as a wrong call."""
-    match = _POWER.fullmatch(text.strip())
-    if match is None:
-        raise click.BadParameter(f"{text!r} is no power; write 8MW or 350kW", param_hint="--most")
-    return float(match[1]) * _WATTS[match[2]]
 
 
 def _say(done: dict[str, Any], what: str, *, as_json: bool) -> None:

@@ -23,7 +23,7 @@ def check_contract(draft: Draft, report: Report) -> None:
     demand = draft.document.demand
     if demand is None:
         return
-    if demand.cap is None and demand.tariff is None and draft.origin.at("demand") == draft.origin.at("demand", "cap"):
+    if demand.cap is None and demand.tariff is None and not report.errors:  # else one may have been dropped
         wrong = "demand has neither a cap nor a tariff: there is nothing to judge it by"
         report.error(draft.origin.key("demand"), wrong, "add cap: {limit_kw: ...} or tariff: {target_kw: ...}")
     _check_node(demand, draft, report)
