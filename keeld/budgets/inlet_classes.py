@@ -10,6 +10,7 @@ from keeld.climate import ThermalClass
 HIGHEST_METRES = 3050.0
 _DERATED_ABOVE_METRES = 900.0
 
+
 def derated(inlet: ThermalClass, altitude_metres: float) -> ThermalClass:
     """Give a class as it holds at an altitude: thin air carries less, so the hottest allowed comes down above 900 m.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from keeld.budgets.electrical import volt_amperes
-from keeld.model import CoolingNode, PowerNode
+from keeld.model import PowerNode
 from keeld.node_kinds import kind_named
 
 BEYOND_ANY_SITE_WATTS = 1e9
@@ -143,16 +143,6 @@ def ceiling_watts(node_id: str | None, power: Mapping[str, PowerNode], seen: fro
     node = power[node_id]
     above = [ceiling_watts(parent, power, seen | {node_id}) for parent in parents_of(node)]
     return min(own_ceiling_watts(node), max(above, default=BEYOND_ANY_SITE_WATTS))
-
-
-def cooling_capacity_watts(node: CoolingNode) -> float | None:
-    """Heat that a zone or loop can carry with its declared redundancy kept; None where no unit is declared."""
-    if not node.units_watts:
-        return None
-    spare = max(node.units_watts) if node.redundancy == "N+1" else 0.0
-    if node.redundancy == "2N":
-        spare = sum(node.units_watts) / 2
-    return sum(node.units_watts) - spare
 
 
 def breaker_base(node: PowerNode, measured_celsius: float | None = None) -> str:

@@ -1,23 +1,21 @@
-"""Golden vectors of the formulas that judge now: G01, G02, G16, G17, G18."""
+"""Golden vectors of the formulas that judge now: G01 and G02."""
 
 from __future__ import annotations
 
 import pytest
 
-from keeld.budgets.heat import liquid_watts
 from keeld.budgets.interval import cap, cross, verdict
 from keeld.budgets.limits import (
     BEYOND_ANY_SITE_WATTS,
     breaker_base,
     ceiling_watts,
-    cooling_capacity_watts,
     effective_amperes,
     environment_ratio,
     phases_of,
     watts_of,
 )
 from keeld.budgets.source import ESTIMATED, GOOD, UNKNOWN, Value
-from keeld.model import CoolingNode, PowerNode
+from keeld.model import PowerNode
 from keeld.views import Verdict
 
 
@@ -28,18 +26,6 @@ from keeld.views import Verdict
 def test_apparent_power_of_a_current(amperes, volts, phases, kilovolt_amperes):
     node = PowerNode(id="n", voltage_volts=volts, phases=phases)
     assert watts_of(node, amperes) == pytest.approx(kilovolt_amperes * 1000, rel=1e-4)
-
-
-def test_g16_liquid_heat_of_flow_and_rise():
-    assert liquid_watts(130.0, 12.0, "pg25") == pytest.approx(109_262.4, rel=1e-5)
-
-
-def test_g18_a_zone_holds_what_is_left_without_its_largest_unit():
-    zone = CoolingNode(id="z", kind="air", units_watts=(60e3,) * 4, redundancy="N+1")
-    assert cooling_capacity_watts(zone) == 180e3
-    assert cooling_capacity_watts(CoolingNode(id="z", kind="air", units_watts=(60e3,) * 4)) == 240e3
-    assert cooling_capacity_watts(CoolingNode(id="z", kind="air", units_watts=(60e3,) * 4, redundancy="2N")) == 120e3
-    assert cooling_capacity_watts(CoolingNode(id="z", kind="air")) is None
 
 
 @pytest.mark.parametrize(

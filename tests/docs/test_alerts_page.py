@@ -7,7 +7,9 @@ from pathlib import Path
 
 from keeld.alerts.rules import Level, Rule
 from keeld.alerts.shipped import SHIPPED
+from keeld.config.rulebook import RULES
 
+UNITS = {name: limit.unit for name, limit in RULES.items() if limit is not None}
 PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"
 
 
@@ -18,8 +20,10 @@ def span(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
-def level(found: Level, *, is_state: bool) -> str:
-    words = str(found.severity) if is_state else f"{found.severity} > {found.limit:.0%}"
+def level(rule: Rule, found: Level, *, is_state: bool) -> str:
+    side = "<" if rule.is_floor else ">"
+    limit = f"{found.limit:.3g} K" if UNITS.get(rule.name) == "k" else f"{found.limit:.0%}"
+    words = str(found.severity) if is_state or not found.limit else f"{found.severity} {side} {limit}"
     if found.window_s:
         words += f", mean of {span(found.window_s)}"
     if found.on_s:
@@ -30,10 +34,15 @@ def level(found: Level, *, is_state: bool) -> str:
 def row(rule: Rule) -> str:
     is_state = rule.base == 0.5  # half-way between "it is not so" and "it is so"
     levels = "; ".join(
-        f"{name}: {', '.join(level(each, is_state=is_state) for each in found)}" for name, found in rule.levels.items()
+        f"{name}: {', '.join(level(rule, each, is_state=is_state) for each in found)}"
+        for name, found in rule.levels.items()
     )
     back = ", ".join(sorted(rule.inhibits)) or "-"
-    clears = f"for {span(rule.off_s)}" if is_state else f"{rule.deadband:.0%} below for {span(rule.off_s)}"
+    distance = f"{rule.hysteresis:g} K" if rule.hysteresis else f"{rule.deadband:.0%}"
+    side = "above" if rule.is_floor else "below"
+    clears = f"for {span(rule.off_s)}" if is_state else f"{distance} {side} for {span(rule.off_s)}"
+    if rule.is_latched:
+        clears = "when closed by hand"
     return f"| {rule.number} | `{rule.name}` | {levels} | {clears} | {back} |"
 
 

@@ -337,6 +337,9 @@ def test_pumps_are_counted_by_what_could_run(kit, plant):
     drive.run(60.0, plant)
     assert severities(drive, "cdu_pump_lost") == ["warning", "critical"]
     assert "pump/1 of cdu-1" in last(drive, "cdu_pump_lost").text
+    plant.extra["cdu-1"] = pumps(0.0, 1.0)
+    drive.run(180.0, plant)
+    assert told(drive, "cdu_pump_lost")[-1] == ("resolve", "cdu_pump_lost", "cdu")
 
 
 def test_pumps_that_only_tell_their_speed_are_missed_when_too_few_turn(kit, plant):
@@ -419,6 +422,48 @@ def test_a_zone_without_its_spare_is_critical_when_what_runs_is_too_little(kit, 
     assert ("trigger", "zone_cooling_n1", "crah") in told(drive)
     assert severities(drive, "zone_cooling_n1")[-1] == "critical"
     assert "2 of 3 units down" in last(drive, "zone_cooling_n1").text
+
+
+@pytest.mark.parametrize(
+    ("rule", "knob"),
+    [
+        ("loop_pressure", {"cdu-1": (Reading(PRESSURE, 20e3, "return"),)}),
+        (
+            "tcs_supply_dev",
+            {"cdu-1": (Reading(TEMPERATURE_SETPOINT, 26.0, "supply"), Reading(PRESSURE, 120e3, "return"))},
+        ),
+        ("flow_low", {"flow": 20.0}),
+        ("inlet_high", {"t-r1-1": 40.0, "t-r1-2": 40.0, "t-r1-3": 40.0}),
+        ("dew_margin", {"humidity": 0.97}),
+        ("zone_cooling_n1", {"faulty": {"crah-1", "crah-2", "crah-3"}}),
+    ],
+)
+def test_what_is_put_right_ends(kit, plant, rule, knob):
+    """Every rule that is not latched ends once, when what it is about is well again."""
+    loop = CoolingNode(id="cdu", kind="liquid", units_watts=(200e3,), coolant="pg25", pressure_least_pascals=50e3)
+    usual = {"cdu-1": (Reading(PRESSURE, 120e3, "return"), Reading(TEMPERATURE_SETPOINT, 30.0, "supply"))}
+    plant.cdu["supply"], plant.extra = 30.0 if rule != "dew_margin" else 21.0, dict(usual)
+    if rule == "dew_margin":
+        plant.extra["cdu-1"] = usual["cdu-1"][:1]
+    drive = kit.drive(liquid_site(loop=loop)).run(600.0, plant)
+    for name, value in knob.items():
+        if name == "flow":
+            plant.cdu["flow"] = value
+        elif name in {"humidity", "faulty"}:
+            setattr(plant, name, value)
+        elif name.startswith("t-"):
+            plant.intakes[name] = value
+        else:
+            plant.extra[name] = value
+    drive.run(1800.0, plant)
+    assert told(drive, rule)[0][0] == "trigger"
+    plant.extra, plant.intakes, plant.humidity, plant.faulty = dict(usual), {}, 0.4, set()
+    if rule == "dew_margin":
+        plant.extra["cdu-1"] = usual["cdu-1"][:1]
+    plant.cdu["flow"] = 200.0
+    drive.run(4500.0, plant)
+    assert [notice for notice, _, _ in told(drive, rule)].count("resolve") == 1
+    assert told(drive, rule)[-1][0] == "resolve"
 
 
 def test_a_unit_that_fails_with_a_spare_left_warns(kit, plant):

@@ -157,8 +157,9 @@ PUMP_LOST = Rule(
     number=22,
     name="cdu_pump_lost",
     title="pumps lost",
-    levels={PLANT: (level(Severity.WARNING, 0.0, 20.0), level(Severity.CRITICAL, 0.0, 20.0))},
+    levels={PLANT: (level(Severity.WARNING, 0.5, 20.0), level(Severity.CRITICAL, 0.5, 20.0))},
     off_s=MINUTE_S,
+    base=0.5,
     advice="Repair the pump; check that the standby pump has taken over and the flow holds.",
 )
 
