@@ -94,12 +94,12 @@ class Redundancy(Duty):
         self.peaks.load(memory)
         try:
             daily = json.loads(memory.get(_DAILY, b"{}"))
-        except ValueError:
+            day, peaks, ticket_ns = daily["day"], daily["peaks"], daily["ticket_ns"]
+            self._day_peaks = {str(name): float(peak) for name, peak in peaks.items()}
+        except (ValueError, TypeError, KeyError, AttributeError):
             return
-        day, peaks, ticket_ns = daily.get("day"), daily.get("peaks"), daily.get("ticket_ns")
         self._day = day if isinstance(day, int) else None
         self._ticket_ns = ticket_ns if isinstance(ticket_ns, int) and ticket_ns <= now.wall_ns else None
-        self._day_peaks = peaks if isinstance(peaks, dict) else {}
 
     def close(self, slot: Slot, board: Board) -> Iterator[int]:
         """Work the cases out for the slot that has ended, and judge them."""

@@ -229,3 +229,29 @@ def test_what_is_kept_up_is_what_is_told(kit, silent):
     for stress in stresses:
         assert stress.strain == pytest.approx(strain_of(stress.loads()))
         assert all(0.0 <= ratio < math.inf for ratio in stress.strain)
+
+
+@pytest.mark.parametrize(
+    "note", [b"", b"[]", b"{", b'{"day": 1}', b'{"day": 1, "peaks": {"a": "x"}, "ticket_ns": 0}', b"7"]
+)
+def test_notes_that_cannot_be_read_are_left_out(kit, note):
+    drive = kit.drive(roomy(kit, racks=1, miners=0))
+    notes = {"redundancy/daily": note, "redundancy/4711": b"short", "redundancy/x": note, "restoring/absences": note}
+    drive.watch.recall(notes, kit.at(0.0))
+    drive.run(700, shared(kit, {"r01": 44_000.0}))
+    assert [name for _, name, _ in told(drive, "redundancy_will_trip")] == ["r01"]
+
+
+def test_a_reload_keeps_what_was_told_and_withdraws_what_has_no_redundancy_any_more(kit):
+    site = roomy(kit, racks=2, miners=0)
+    drive = kit.drive(site).run(700, shared(kit, {"r01": 44_000.0, "r02": 44_000.0}))
+    before = told(drive, "redundancy_will_trip")
+    assert {name for _, name, _ in before} == {"r01", "r02"}
+    racks = dict(site.racks)
+    racks["r02"] = dataclasses.replace(racks["r02"], redundancy="N")
+    moves = drive.watch.reload(dataclasses.replace(site, racks=racks), {}, kit.at(drive.now_s))
+    assert [(move.rule, move.target_id, move.ended) for move in moves if move.notice] == [
+        ("redundancy_will_trip", "r02", "withdrawn")
+    ]
+    drive.run(300, shared(kit, {"r01": 44_000.0, "r02": 44_000.0}))
+    assert told(drive, "redundancy_will_trip") == before
