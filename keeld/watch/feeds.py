@@ -260,7 +260,8 @@ class FeedWatch:
 
     def _judge_one(self, state: FeedState, board: Board, rules: Rulebook, now: Moment) -> tuple[Target, Evidence]:
         state.seek_rise(now.mono_ns)
-        node_id = self._dead_node(state, now) if state.is_silent_twice else None
+        is_doubtless = state.is_silent_twice or state.low_samples >= _SAMPLES
+        node_id = self._dead_node(state, now) if is_doubtless else None
         if node_id is not None and not state.proof and self._path_answers(state, node_id):
             state.proof = f"all {len(self._below[node_id])} PDUs under it fell silent while their network answers"
         target = (
@@ -291,11 +292,11 @@ class FeedWatch:
         return _ALIVE if state.is_alive else None
 
     def _dead_node(self, state: FeedState, now: Moment) -> str | None:
-        """Find the highest node under which two or more feeds hang and every one of them is silent."""
+        """Find the highest node under which two or more feeds hang and every one of them is silent or without voltage."""
         found = None
         for node_id in self._topology.ancestors(state.feed.node.id if state.feed.node is not None else None):
             below = self._below[node_id]
-            if any(other.since_ns is None for other in below):
+            if not all(other.is_suspect for other in below):
                 break
             if len(below) > 1 and state.is_settled(now.mono_ns):
                 found = node_id
