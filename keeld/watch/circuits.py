@@ -8,7 +8,7 @@ from typing import ClassVar
 from keeld.alerts.alarm import Evidence
 from keeld.alerts.board import Board
 from keeld.alerts.machine import Span
-from keeld.alerts.rules import GIVES_UP_FAST, HEATS_SLOWLY, MEASURED, MINING, PLANT, UNBALANCE_COUNTS, Level
+from keeld.alerts.rules import GIVES_UP_FAST, HEATS_SLOWLY, MEASURED, PLANT, UNBALANCE_COUNTS, Level
 from keeld.budgets.electrical import line_amperes
 from keeld.budgets.limits import neutral_rating_amperes
 from keeld.budgets.lines import computed_neutral, measured_neutral
@@ -44,7 +44,8 @@ class Circuit:
         self.state = state
         self.kva = Windows(rules.all_levels(KVA, PLANT)) if state.plan.node.limit_volt_amperes is not None else None
         self.neutral_rating = neutral_rating_amperes(state.plan.node)
-        self.neutral = None if self.neutral_rating is None else Windows(rules.all_levels(NEUTRAL, MINING))
+        has_rule = bool(rules.all_levels(NEUTRAL, state.set_name)) and self.neutral_rating is not None
+        self.neutral = Windows(rules.all_levels(NEUTRAL, state.set_name)) if has_rule else None
         self.neutral_amperes: Value | None = None
         levels = rules.all_levels(UNBALANCE, PLANT)
         self.phases = {phase: Windows(levels) for phase in state.plan.lines} if _is_uneven_possible(state) else {}

@@ -2,8 +2,8 @@
 
 Theory of operation. A walk takes the loads of one moment. What every rack's feeds would push onto its others is summed
 up for each node that may die and each that takes over. A rack's headroom is then the least room of any node above it:
-as it stands, and after each loss that would move its own load or others' onto that node. All of it is worked out once
-a minute, a few racks at a time, and for a person who asks at once.
+as it stands, and after each loss that would move its own load or others' onto that node. All of it is worked out every
+five minutes, a rack at a time, and for a person who asks at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.racks import RackState
 from keeld.watch.room import MeanLoads, Moves, NodeRooms, PeakLoads
 
-_EVERY_SLOTS = 6
+_EVERY_SLOTS = 30
+_FIRST_SLOTS = frozenset({1, 4, 12, 20})
 _RACK_COST = 50
 _NO_LIMIT = 1e12
 
@@ -120,7 +121,7 @@ def _rack_limit(rooms: Iterable[Room], rack_id: str) -> float:
 
 
 class HeadroomWatch(Duty):
-    """Headroom of all racks, a minute old at most, as derived readings; and afresh for who asks."""
+    """Headroom of all racks, five minutes old at most, as derived readings; and afresh for who asks."""
 
     name: ClassVar[str] = "headroom"
 
@@ -131,10 +132,10 @@ class HeadroomWatch(Duty):
         self._turn = 0
 
     def close(self, slot: Slot, board: Board) -> Iterator[int]:
-        """Work everything out anew once a minute."""
+        """Work everything out anew every five minutes, and more often while the first means fill."""
         del board
         self._turn += 1
-        if self._turn % _EVERY_SLOTS != 1:
+        if self._turn % _EVERY_SLOTS and self._turn not in _FIRST_SLOTS:
             return
         walk = Walk(self.ground, MeanLoads(slot.look))
         yield from walk.prepare()

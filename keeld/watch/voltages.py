@@ -27,6 +27,7 @@ _DEAD_RATIO = 0.5
 _SQRT3 = math.sqrt(3.0)
 _PARTS = ("", "L1", "L2", "L3", "L1-L2", "L2-L3", "L3-L1")
 _NAMES_SHOWN = 8
+_EVERY_SLOTS = 6
 
 
 class Deviation(NamedTuple):
@@ -60,6 +61,9 @@ class Voltages(Duty):
         self._names = [name for name in reversed(ground.topology.order) if name in names]
         """Nodes with a voltage at or below them, parents first."""
         self._above = above
+        self._shown: dict[str, tuple[Source, ...]] = {}
+        """Those of the sources that ever had a sample; looked up anew once a minute."""
+        self._turn = 0
 
     def subjects(self) -> Iterator[Subject]:
         """List the rule at every node with a voltage at or below it."""
@@ -74,8 +78,11 @@ class Voltages(Duty):
     def close(self, slot: Slot, board: Board) -> Iterator[int]:
         """Find what is out of its band, then where that begins."""
         live: dict[str, Deviation] = {}
-        for index, name in enumerate(self._sources):
-            deviation = _deviation(self.ground.nodes[name].plan.node, self._sources[name], slot.look)
+        if self._turn % _EVERY_SLOTS == 0:
+            self._shown = {name: shown for name, found in self._sources.items() if (shown := _ever_shown(found))}
+        self._turn += 1
+        for index, (name, sources) in enumerate(self._shown.items()):
+            deviation = _deviation(self.ground.nodes[name].plan.node, sources, slot.look)
             if deviation is not None:
                 live[name] = deviation
             if index % 20 == 0:
@@ -157,6 +164,10 @@ def _sources(state: NodeState, ground: Ground) -> tuple[Source, ...]:
     for rack_id, letter in plan.feeds:
         meters += ground.topology.racks[rack_id].feeds[letter].inlets
     return tuple(meter.intake.source(VOLTAGE, part) for meter in meters for part in _PARTS)
+
+
+def _ever_shown(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    return tuple(source for source in sources if source.value is not None)
 
 
 def _deviation(node: PowerNode, sources: tuple[Source, ...], look: Look) -> Deviation | None:
