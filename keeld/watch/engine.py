@@ -186,7 +186,7 @@ class Watch:
         yield from self._state.close(
             look, self._board, now, missed=missed, batches=self._batches if self._publishes else None
         )
-        self._board.review(now)
+        yield from self._board.review_slowly(now)
         self._has_published = True
 
     def _begin(self, now: Moment) -> Iterator[int] | None:
