@@ -99,6 +99,7 @@ def tuned(rule: Rule, settings: RuleSettings | None) -> Rule:
         levels={name: _tuned_levels(levels, rule.base, settings) for name, levels in rule.levels.items()},
         off_s=rule.off_s if settings.off_s is None else settings.off_s,
         deadband=rule.deadband if settings.deadband is None else settings.deadband,
+        hysteresis=rule.hysteresis if settings.deadband is None else 0.0,
         enabled=rule.enabled if settings.enabled is None else settings.enabled,
         runbook=settings.runbook,
         route=settings.route,

@@ -21,7 +21,6 @@ from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.rulebook import Windows
 from keeld.watch.silence import names
 from keeld.watch.subjects import Subject
-from keeld.watch.zones import cooling_target
 
 RULE = "dew_margin"
 _READING_ERROR_KELVIN = 0.3
@@ -86,7 +85,7 @@ class Condensation(Duty):
         """List the rule at every loop of ai racks."""
         rules = self.ground.rules
         for loop in self.loops.values():
-            target = cooling_target(loop.zone)
+            target = loop.zone.target
             yield Subject(rules.rule(RULE), rules.levels(RULE, AI, target), target)
 
     def close(self, slot: Slot, board: Board) -> Iterator[int]:
@@ -97,7 +96,7 @@ class Condensation(Duty):
             yield 4 + len(loop.probes)
 
     def _judge(self, loop: LoopAir, board: Board, slot: Slot) -> None:
-        rules, rule, target = self.ground.rules, self.ground.rules.rule(RULE), cooling_target(loop.zone)
+        rules, rule, target = self.ground.rules, self.ground.rules.rule(RULE), loop.zone.target
         alarm, levels = board.find(rule, target), rules.levels(RULE, AI, target)
         if not levels or (loop.margin is None and alarm is None):
             return

@@ -32,7 +32,6 @@ from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.silence import names
 from keeld.watch.subjects import Subject
-from keeld.watch.zones import cooling_target
 
 RULE = "flow_low"
 _PLENTY = 9.0
@@ -142,7 +141,7 @@ class CoolantFlow(Duty):
         """List the rule at every loop."""
         rules = self.ground.rules
         for loop in self.loops.values():
-            target = cooling_target(loop.zone)
+            target = loop.zone.target
             yield Subject(rules.rule(RULE), rules.levels(RULE, PLANT, target), target)
 
     def devices(self) -> Iterable[str]:
@@ -177,7 +176,7 @@ class CoolantFlow(Duty):
         """Learn what is usual and what is needed; judge an alarm whose units have fallen silent."""
         rule = self.ground.rules.rule(RULE)
         for loop in self.loops.values():
-            alarm = board.find(rule, cooling_target(loop.zone))
+            alarm = board.find(rule, loop.zone.target)
             loop.close(slot, is_calm=alarm is None)
             flow = loop.zone.flow_at(Look(slot.now.mono_ns))
             if alarm is not None and (flow is None or flow.rank != GOOD):
@@ -185,7 +184,7 @@ class CoolantFlow(Duty):
             yield 6
 
     def _judge(self, loop: LoopFlow, flow: Value | None, board: Board, now: Moment, *, cap_s: float) -> None:
-        rules, rule, target = self.ground.rules, self.ground.rules.rule(RULE), cooling_target(loop.zone)
+        rules, rule, target = self.ground.rules, self.ground.rules.rule(RULE), loop.zone.target
         levels = rules.levels(RULE, PLANT, target)
         known = flow if flow is not None and flow.rank <= HELD else None
         wholes = [_compared_with(loop, known, index, level) for index, level in enumerate(levels)]

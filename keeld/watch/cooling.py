@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from keeld.alerts.alarm import Target
 from keeld.budgets.capacity import Capacity, Pumps, Unit, flowing, planned_watts, pumped, running_watts
 from keeld.budgets.heat import coolers_watts, live
 from keeld.budgets.intake import Intake
@@ -60,6 +61,16 @@ class CoolingState:
     is_hot: bool = False
     """Whether supply, return or facility water is over its limit."""
     windows: Windows = field(default_factory=lambda: Windows((), default_s=300.0))
+    target: Target = field(init=False)
+    """What its alarms are about, with the racks and units that its trouble explains."""
+
+    def __post_init__(self) -> None:
+        scope = frozenset({f"cooling_node:{self.node.id}"})
+        racks = {f"rack:{state.plan.rack.id}" for state in self.racks}
+        units = {f"device:{unit.device.id}" for unit in self.units}
+        self.target = Target(
+            "cooling_node", self.node.id, self.node.label or self.node.id, scope, scope | racks | units
+        )
 
     def heat(self) -> Interval:
         """Give the heat that it is given: of a loop as its units measure it, else the sum of its racks."""

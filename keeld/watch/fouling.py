@@ -22,7 +22,6 @@ from keeld.watch.cooling import CoolingState
 from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.subjects import Subject
-from keeld.watch.zones import cooling_target
 
 RULE = "approach_rise"
 _TENTHS = 10
@@ -84,7 +83,7 @@ class Fouling(Duty):
         """List the rule at every loop."""
         rules = self.ground.rules
         for loop in self.loops.values():
-            target = cooling_target(loop.zone)
+            target = loop.zone.target
             yield Subject(rules.rule(RULE), rules.levels(RULE, AI, target), target)
 
     def close(self, slot: Slot, board: Board) -> Iterator[int]:
@@ -95,7 +94,7 @@ class Fouling(Duty):
             yield 3
 
     def _judge(self, loop: LoopApproach, board: Board, now: Moment) -> None:
-        rules, rule, target = self.ground.rules, self.ground.rules.rule(RULE), cooling_target(loop.zone)
+        rules, rule, target = self.ground.rules, self.ground.rules.rule(RULE), loop.zone.target
         levels, mean = rules.levels(RULE, AI, target), loop.excess.mean()
         alarm = board.find(rule, target)
         if not levels or (alarm is None and (loop.known_kelvin is None or mean is None)):

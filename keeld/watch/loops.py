@@ -24,7 +24,6 @@ from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.rulebook import NOT_OVER
 from keeld.watch.silence import device_target, names
 from keeld.watch.subjects import Subject
-from keeld.watch.zones import cooling_target
 
 SUPPLY, PUMPS, PRESSURE_LOW = "tcs_supply_dev", "cdu_pump_lost", "loop_pressure"
 _MINUTE_SLOTS = 6
@@ -141,8 +140,8 @@ class Loops(Duty):
         rules = self.ground.rules
         for zone in self._loops:
             for name, target in (
-                (PUMPS, cooling_target(zone)),
-                (PRESSURE_LOW, cooling_target(zone)),
+                (PUMPS, zone.target),
+                (PRESSURE_LOW, zone.target),
                 *((SUPPLY, device_target(unit)) for unit in zone.units),
             ):
                 yield Subject(rules.rule(name), rules.levels(name, PLANT, target), target)
@@ -179,7 +178,7 @@ class Loops(Duty):
             board.judge(rule, levels, target, evidence, now=slot.now, cap_s=SLOT_CAP_S)
 
     def _judge_pumps(self, zone: CoolingState, board: Board, slot: Slot) -> None:
-        rules, rule, target = self.ground.rules, self.ground.rules.rule(PUMPS), cooling_target(zone)
+        rules, rule, target = self.ground.rules, self.ground.rules.rule(PUMPS), zone.target
         pumps, alarm = zone.pumps, board.find(rule, target)
         if pumps is None:
             return
@@ -225,7 +224,7 @@ class Loops(Duty):
         return turning if turning < needed else most
 
     def _judge_pressure(self, zone: CoolingState, board: Board, slot: Slot) -> None:
-        rules, rule, target = self.ground.rules, self.ground.rules.rule(PRESSURE_LOW), cooling_target(zone)
+        rules, rule, target = self.ground.rules, self.ground.rules.rule(PRESSURE_LOW), zone.target
         alarm = board.find(rule, target)
         units = [self._units[unit.device.id] for unit in zone.units]
         for seen in units:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from keeld.alerts.alarm import Evidence, Target
+from keeld.alerts.alarm import Evidence
 from keeld.alerts.board import Board
 from keeld.alerts.machine import Span
 from keeld.alerts.rules import AI, PLANT, Level
@@ -48,7 +48,7 @@ class Zones(Duty):
         """List both rules with their targets."""
         rules = self.ground.rules
         for zone in self._judged:
-            target = cooling_target(zone)
+            target = zone.target
             yield Subject(rules.rule(ZONE), rules.levels(ZONE, AI, target), target)
         for unit in self._units:
             target = device_target(unit)
@@ -65,7 +65,7 @@ class Zones(Duty):
 
     def _judge_zone(self, zone: CoolingState, board: Board, now: Moment) -> None:
         rules, rule = self.ground.rules, self.ground.rules.rule(ZONE)
-        target = cooling_target(zone)
+        target = zone.target
         levels = rules.levels(ZONE, AI, target)
         mean = zone.windows.mean()
         if not levels or mean is None or zone.planned_watts is None or zone.capacity is None:
@@ -119,15 +119,6 @@ class Zones(Duty):
 def _is_judged(zone: CoolingState) -> bool:
     """Whether rule 16 is about it: redundancy that was declared, for racks that live under the ai rules."""
     return zone.node.redundancy != "N" and any(state.set_name == AI for state in zone.racks)
-
-
-def cooling_target(zone: CoolingState) -> Target:
-    """Name a zone or loop, with the racks and units that its trouble explains."""
-    node = zone.node
-    scope = frozenset({f"cooling_node:{node.id}"})
-    racks = {f"rack:{state.plan.rack.id}" for state in zone.racks}
-    units = {f"device:{unit.device.id}" for unit in zone.units}
-    return Target("cooling_node", node.id, node.label or node.id, scope, scope | racks | units)
 
 
 def _zone_span(zone: CoolingState, level: Level, mean: Mean) -> Span | None:
