@@ -24,6 +24,9 @@ def check_placement(draft: Draft, kinds: dict[str, str], report: Report) -> None
         kind = kinds.get(name, "")
         _check_targets(name, device, draft, report)
         _check_belongs(name, device, draft, report)
+        if device.gpus is not None and kind not in ("", "accelerator"):
+            place = draft.key("devices", name, "gpus")
+            report.error(place, f"`gpus` of {name!r}, which is a {kind}", "leave it out; it belongs to accelerators")
         if device.rack is None:
             _check_rackless(name, device, draft, report)
             continue

@@ -101,6 +101,7 @@ MISTAKES = [
         "k.yaml:11:102: a cord of 'p1' is on feed 'c', which rack 'r1' does not have;",
     ),
     ("feed: a", "cords: {a: {psus: 1}, b: {psus: 1}}, psus_needed: 3", "'p1' needs 3 of 2 supplies; write 2 or fewer"),
+    ("feed: a", "feed: a, gpus: 8", "`gpus` of 'p1', which is a pdu; leave it out;"),
     ("feed: a", "feed: a, psus_needed: 3", "k.yaml:11:116: psus_needed of 'p1' without cords; add cords:"),
     ("feed: a", "feed: a, via: sw", "`via` of 'p1' is 'sw', which is no network entry; there is no network entry yet"),
     ("feed: a", "feed: a, measures: {branch/1: f3}", "branch/1 of 'p1' measures 'f3', which is no power node;"),
@@ -137,6 +138,12 @@ def test_sound_site_has_no_problem(site: str, problems_of: Problems) -> None:
 
 
 SERVICES = [
+    ("heartbeat: {interval: 30s}", "heartbeat needs `url` or `url_file`, and only one of them;"),
+    ("heartbeat: {url: 'http://h', url_file: ./f}", "heartbeat needs `url` or `url_file`, and only one of them;"),
+    ("heartbeat: {url: 'ftp://h'}", "'ftp' is not a transport for this"),
+    ("heartbeat: {url: 'http://h', interval: 1s}", "1s is out of bounds; write 5s to 1h"),
+    ("mqtt: {url: 'mqtt://h'}\nnotify: [{kind: mqtt, topic: 'a/#'}]", "'a/#' is no topic to publish under;"),
+    ("mqtt: {url: 'mqtt://h'}\nnotify: [{kind: mqtt, topic: /a}]", "'/a' is no topic to publish under;"),
     ("rules: {rack_densty_power: {on: 5m}}", "12:9: unknown rule 'rack_densty_power'; did you mean `rack_density_pow"),
     ("rules: {blind: {limit_ratio: 1}}", "12:17: `limit_ratio`: rule blind has no limit of its own; leave it out"),
     ("rules: {dew_margin: {limit_ratio: 1}}", "12:22: `limit_ratio`: rule dew_margin has a limit in k; write limit_k"),
