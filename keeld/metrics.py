@@ -74,7 +74,7 @@ CURRENT_UNBALANCE = _declare("current_unbalance_ratio", "largest phase's distanc
 BREAKER_RATING = _declare("breaker_rating_amperes", "rating a breaker reports of itself")
 POWER_LIMIT = _declare("power_limit_watts", "limit that a device is set to keep")
 POWER_SOURCE = _enum(
-    "power_source",
+    "power_source_state",
     "what a UPS or transfer switch feeds its load from",
     "none",
     "utility",

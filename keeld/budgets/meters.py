@@ -86,5 +86,3 @@ def node_meters(site: Site, intakes: Mapping[str, Intake]) -> dict[str, list[Met
             if node_id in site.power:
                 meters[node_id].append(meter_at(intake, tuple(parts), phases_of(site.power[node_id])))
     return meters
-
-
