@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -137,7 +138,11 @@ class Counter:
         return CounterMean(max(0.0, best - error), best, best + error, span_s)
 
     def _nearest(self, mono_ns: int) -> int:
-        return min(range(len(self._times) - 1), key=lambda index: abs(self._times[index] - mono_ns))
+        """Find the reading before the last one that was taken nearest to a time."""
+        after = min(bisect_left(self._times, mono_ns), len(self._times) - 2)
+        if after and mono_ns - self._times[after - 1] < self._times[after] - mono_ns:
+            return after - 1
+        return after
 
 
 def _is_near(span_s: float, window_s: float) -> bool:

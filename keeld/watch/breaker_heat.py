@@ -59,27 +59,35 @@ class BreakerHeat(Duty):
 
     def _warm(self, node: NodeState, slot: Slot) -> None:
         name, rating = node.plan.node.id, node.rating_amperes
-        known = {phase: value.best for phase, value in node.lines.items() if value is not None and value.rank <= HELD}
-        highest = max((best for best in known.values() if best is not None), default=None)
-        if highest is None or not rating:
+        highest = -1.0
+        for value in node.lines.values():
+            if value is not None and value.rank <= HELD and value.best is not None and value.best > highest:
+                highest = value.best
+        if highest < 0.0 or not rating:
             self._let_go(node)
             self._unseen.add(name)
             return
         if name in self._lines or highest > _FOLLOWED_RATIO * rating:
-            lines = self._lines.setdefault(name, {})
-            for phase in lines.keys() - known.keys():
-                del lines[phase]
-            for phase, best in known.items():
-                line = lines.get(phase)
-                if line is None:
-                    line = lines[phase] = _Line(_WARM if name in self._unseen else _COLD)
-                line.ratio = _rms_ratio(node, phase, best or 0.0, rating, slot.look)
-                line.heat = warmed(line.heat, line.ratio**2, SLOT_S * (1 + slot.missed))
-            if all(line.heat < _LET_GO for line in lines.values()):
-                self._let_go(node)
-            else:
-                node.trip_words = _trip_words(lines.values())
+            self._follow(node, rating, slot)
         self._unseen.discard(name)
+
+    def _follow(self, node: NodeState, rating_amperes: float, slot: Slot) -> None:
+        """Warm up each line of a breaker that is, or was, well loaded."""
+        name = node.plan.node.id
+        known = {phase: value.best for phase, value in node.lines.items() if value is not None and value.rank <= HELD}
+        lines = self._lines.setdefault(name, {})
+        for phase in lines.keys() - known.keys():
+            del lines[phase]
+        for phase, best in known.items():
+            line = lines.get(phase)
+            if line is None:
+                line = lines[phase] = _Line(_WARM if name in self._unseen else _COLD)
+            line.ratio = _rms_ratio(node, phase, best or 0.0, rating_amperes, slot.look)
+            line.heat = warmed(line.heat, line.ratio**2, SLOT_S * (1 + slot.missed))
+        if all(line.heat < _LET_GO for line in lines.values()):
+            self._let_go(node)
+        else:
+            node.trip_words = _trip_words(lines.values())
 
     def _let_go(self, node: NodeState) -> None:
         self._lines.pop(node.plan.node.id, None)

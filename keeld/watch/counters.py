@@ -13,8 +13,9 @@ from typing import ClassVar
 from keeld.alerts.board import Board
 from keeld.budgets.counter import CounterMean, is_better, scatter_watts
 from keeld.budgets.meters import Meter
+from keeld.budgets.source import SECOND_NS
 from keeld.budgets.topology import RackPlan
-from keeld.budgets.window import SLOT_S, Mean, slots_of
+from keeld.budgets.window import Mean, slots_of
 from keeld.model import Interval
 from keeld.watch.counted import CountedMeter, together
 from keeld.watch.duty import Duty, Ground, Slot
@@ -23,18 +24,22 @@ from keeld.watch.rulebook import Windows
 _LONGEST_S = 900.0
 """Longest window that a counter is asked about: over hours, spot readings are sure enough."""
 _AGREES = 0.5
+_EVERY_NS = 50 * SECOND_NS
+"""Counters that are read more often are asked about once a minute."""
 _SLOT_COST, _MEAN_COST = 1, 8
 
 
 class _Circuit:
     """One circuit with the meters that make it up, its windows, and the spot readings of the longest of them."""
 
-    __slots__ = ("_next", "_spots", "draw", "meters", "windows")
+    __slots__ = ("_next", "_spots", "counted_ns", "draw", "meters", "windows")
 
     def __init__(self, meters: tuple[CountedMeter, ...], windows: Windows, draw: Callable[[], Interval]) -> None:
         self.meters = meters
         self.windows = windows
         self.draw = draw
+        self.counted_ns = 0
+        """When its counters were last asked."""
         self._spots = array("d")
         self._next = 0
 
@@ -59,6 +64,7 @@ class _Circuit:
 
     def count(self, mono_ns: int) -> None:
         """Ask the counters for the mean of every window, and keep those that are surer."""
+        self.counted_ns = mono_ns
         spans = (span_s for span_s in self.windows.spans_s if span_s <= _LONGEST_S)
         told = ((span_s, self._counted(span_s, mono_ns)) for span_s in spans)
         self.windows.counted = {span_s: mean for span_s, mean in told if mean is not None}
@@ -94,7 +100,7 @@ class EnergyCounters(Duty):
                 continue
             circuit.note()
             news = [meter.see() for meter in circuit.meters]
-            if any(news) or (circuit.windows.counted and _is_old(circuit, mono_ns)):
+            if (any(news) and mono_ns - circuit.counted_ns >= _EVERY_NS) or _is_old(circuit, mono_ns):
                 circuit.count(mono_ns)
                 yield _MEAN_COST
             yield _SLOT_COST
@@ -110,7 +116,9 @@ class EnergyCounters(Duty):
 
 def _is_old(circuit: _Circuit, mono_ns: int) -> bool:
     """Whether no counter was read for so long that its means must be looked at again."""
-    longest_ns = SLOT_S * 1e9 * slots_of(circuit.windows.shortest_s) / 4
+    if not circuit.windows.counted:
+        return False
+    longest_ns = circuit.windows.shortest_s * SECOND_NS / 4
     return any(meter.age_ns(mono_ns) > longest_ns for meter in circuit.meters)
 
 
