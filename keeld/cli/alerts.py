@@ -30,11 +30,23 @@ def command(config_path: Path, most: int | None, *, as_json: bool) -> None:
         print_json(found)
         return
     for alarm in found["alerts"]:
-        click.echo(f"{alarm['alert_id']}  {alarm['severity']:<8} {alarm['state']:<9} {alarm['title']}")
+        click.echo(f"{alarm['alert_id']}  {alarm['severity']:<8} {alarm['state']:<9} {alarm['title']}{_marks(alarm)}")
         for line in alarm["text"].splitlines()[1:]:
             click.echo(f"    {line}")
     if not found["alerts"]:
         click.echo("no alarms")
+
+
+def _marks(alarm: dict[str, Any]) -> str:
+    """Say who has it, why it is not sent, and what follows from it."""
+    said = [
+        f"acknowledged by {alarm['owner']}" if alarm["owner"] else "",
+        f"not sent: {alarm['quiet']}" if alarm["quiet"] else "",
+        f"{alarm['children_total']} follow from it" if alarm["children_total"] else "",
+        "first out" if alarm["is_first_out"] else "",
+    ]
+    shown = ", ".join(filter(None, said))
+    return f"  [{shown}]" if shown else ""
 
 
 def _show_moves(found: dict[str, list[dict[str, Any]]], *, as_json: bool) -> None:

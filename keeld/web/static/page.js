@@ -171,9 +171,10 @@ function showAlerts(alerts, zone) {
       node.className = `alert ${alert.severity}`;
       const [summary, text] = node.firstChild.children;
       say(summary.children[0], [alert.severity, STATES[alert.state] ?? alert.state].filter(Boolean).join(", "));
-      say(summary.children[1], alert.title || `${alert.rule} ${alert.target.id}`);
+      say(summary.children[1], (alert.title || `${alert.rule} ${alert.target.id}`) + words.marks(alert));
       say(summary.children[2], ` since ${words.moment(alert.since, zone)}, id ${alert.alert_id}`);
-      say(text, [alert.text, alert.cause && !alert.text.includes(alert.cause) ? `Cause: ${alert.cause}` : ""].filter(Boolean).join("\n"));
+      say(text, [alert.text, alert.cause && !alert.text.includes(alert.cause) ? `Cause: ${alert.cause}` : "",
+        `In hand? Type: keeld ack ${alert.alert_id}`].filter(Boolean).join("\n"));
     });
   byId("no-alerts").hidden = alerts.length > 0;
 }

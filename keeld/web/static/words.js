@@ -81,3 +81,13 @@ export function moment(text, zone) {
   const time = then.toLocaleTimeString("en-GB", clock);
   return day(then) === day(new Date()) ? time : `${day(then)} ${time}`;
 }
+
+/** " [acknowledged by eve, 3 follow from it]": who has an alarm, why it is not sent, what follows from it. */
+export function marks(alert) {
+  const said = [
+    alert.owner && `acknowledged by ${alert.owner}`,
+    alert.quiet && `not sent: ${alert.quiet}`,
+    alert.children_total > 0 && `${alert.children_total} follow from it`,
+  ].filter(Boolean);
+  return said.length > 0 ? ` [${said.join(", ")}]` : "";
+}
