@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from keeld.contract import CurtailOrder
 from keeld.errors import Outage
 from keeld.metrics import (
     BOARDS_FOUND,
@@ -263,6 +264,22 @@ def test_machines_that_were_told_to_rest_have_not_stopped(kit, mine):
     drive = kit.drive(it.site).run(900, it.poll)
     it.asleep = set(it.of(0))
     assert drive.run(3_600, it.poll).pages == []
+
+
+def test_a_row_that_was_ordered_to_draw_less_has_not_stopped(kit, mine):
+    it = mine()
+    drive = kit.drive(it.site).run(3_900, it.poll)
+    begins_ns = kit.at(3_900).wall_ns
+    order = CurtailOrder(
+        id="o1", target_kind="rack", target_id="m0", most_watts=5_000.0, source="grid operator",
+        begins_ns=begins_ns, met_by_ns=begins_ns + 300 * 10**9, ends_ns=begins_ns + 3_600 * 10**9,
+    )  # fmt: skip
+    assert drive.watch.curtail(order, kit.at(3_900))
+    it.idle = set(it.of(0))
+    drive.run(3_600, it.poll)
+    it.idle = set()
+    drive.run(1_800, it.poll)
+    assert drive.pages == []
 
 
 def test_a_hall_that_starts_again_pages_nobody(kit, mine):
