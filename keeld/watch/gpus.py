@@ -21,25 +21,19 @@ from keeld.alerts.rules import AI, Level
 from keeld.alerts.shipped.accelerators import GPU_BRAKED, GPU_MISSING, GRAVE_XID, HARD_BRAKE, WARNED_XID
 from keeld.alerts.shipped.accelerators import XID as XID_RULE
 from keeld.budgets.intake import Intake
-from keeld.budgets.source import GOOD_INTERVALS, SECOND_NS
 from keeld.errors import Outage
-from keeld.metrics import ACCELERATORS_FOUND, RECOVERY_ACTION, THROTTLE_BRAKE, THROTTLE_THERMAL, UP, XID, Metric
+from keeld.metrics import RECOVERY_ACTION
 from keeld.model import AlertState, Batch, Moment
 from keeld.watch import xids
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.gpu_nodes import MOST_GPUS, Node
 from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.rulebook import set_of
 from keeld.watch.silence import names
 from keeld.watch.subjects import Subject
 
 _TRUE, _FALSE = Span(1.0, 1.0), Span(0.0, 0.0)
-_WANTED: frozenset[Metric] = frozenset({UP, XID, ACCELERATORS_FOUND, RECOVERY_ACTION, THROTTLE_BRAKE, THROTTLE_THERMAL})
-_HOT_SHARE = 0.1
-"""Share of the time slowed by heat from which it counts; less is how a busy GPU keeps its temperature."""
-_STILL_NS = 60 * SECOND_NS
-"""A counter that has not moved for this long stands still."""
 _SEVERAL = 2
-_MOST_GPUS = 64
 _OTHER = "other"
 _ROOTS = frozenset(
     {
@@ -49,120 +43,6 @@ _ROOTS = frozenset(
     }
 )
 """Rules whose alarms explain why a GPU is held back, when they are about its rack or what supplies and cools it."""
-
-
-class Node:
-    """One device with accelerators."""
-
-    __slots__ = (
-        "asked",
-        "brake_ns",
-        "brake_s",
-        "cause",
-        "expected",
-        "heat_ns",
-        "heat_s",
-        "intake",
-        "known_ns",
-        "learnt",
-        "missing",
-        "places",
-        "seen",
-        "seen_ns",
-        "set_name",
-        "target",
-    )
-
-    def __init__(self, intake: Intake, set_name: str, places: frozenset[str]) -> None:
-        device = intake.device
-        self.intake = intake
-        self.set_name = set_name
-        self.places = places
-        """What it stands in and hangs on, as scopes of alarms that may explain its state."""
-        rack = frozenset({f"rack:{device.rack}"}) if device.rack else frozenset()
-        self.target = Target("device", device.id, device.label or device.id, frozenset({f"device:{device.id}"}) | rack)
-        self.expected = device.gpus
-        self.learnt = 0
-        self.missing: tuple[str, ...] | None = None
-        """Parts that are not usable now, and how many are not listed at all; None before the first answer."""
-        self.seen: dict[int, tuple[int, str]] = dict.fromkeys((*xids.NAMED, 0), (0, "a GPU"))
-        """Error number to the monotonic time of the last one, and the GPU that it was on; at first every number, as an
-        alarm of before a restart may be about any."""
-        self.asked: dict[str, int] = {}
-        """GPU to what the driver asks for."""
-        self.seen_ns: int | None = None
-        self.known_ns: int | None = None
-        """Monotonic time of the last poll that could be compared with the one before."""
-        self.brake_s: dict[str, float] = {}
-        self.heat_s: dict[str, float] = {}
-        self.brake_ns: dict[str, int] = {}
-        self.heat_ns: dict[str, int] = {}
-        self.cause = ""
-
-    @property
-    def normal(self) -> int:
-        """How many GPUs it should have; 0 while nobody knows."""
-        return self.expected or self.learnt
-
-    def take(self, batch: Batch, mono_ns: int) -> list[tuple[str, int]]:
-        """Take what a poll says; give the errors in it."""
-        found: list[tuple[str, int]] = []
-        states: dict[str, bool] = {}
-        for reading in batch.readings:
-            metric, value, part = reading
-            if metric not in _WANTED:
-                continue
-            if metric is UP:
-                states[part] = value > 0.0
-            elif metric is XID:
-                found.append((part, int(value)))
-            elif metric is RECOVERY_ACTION:
-                self.asked[part] = int(value)
-            elif metric is THROTTLE_BRAKE:
-                self._count(self.brake_s, self.brake_ns, part, value, mono_ns, share=0.0)
-            elif metric is THROTTLE_THERMAL:
-                self._count(self.heat_s, self.heat_ns, part, value, mono_ns, share=_HOT_SHARE)
-        if states:
-            self._count_gpus(states)
-        if self.brake_s or self.heat_s:
-            self.known_ns = self.seen_ns
-        self.seen_ns = mono_ns
-        return found
-
-    def _count(
-        self, before: dict[str, float], moved: dict[str, int], part: str, value: float, mono_ns: int, *, share: float
-    ) -> None:
-        last = before.get(part)
-        if last is None and len(before) >= _MOST_GPUS:
-            return
-        before[part] = value
-        elapsed_s = (mono_ns - (self.seen_ns or mono_ns)) / SECOND_NS
-        if last is not None and value - last > share * elapsed_s:
-            moved[part] = mono_ns
-
-    def _count_gpus(self, states: Mapping[str, bool]) -> None:
-        usable = sum(states.values())
-        self.learnt = max(self.learnt, usable)
-        gone = tuple(sorted(part for part, is_up in states.items() if not is_up))
-        unlisted = max(0, self.normal - usable - len(gone))
-        self.missing = gone + ("not listed by the driver",) * unlisted if usable < self.normal else ()
-
-    def lose_all(self) -> None:
-        """Note that the driver lists no usable GPU any more."""
-        if self.normal:
-            self.missing = tuple(f"gpu/{rank}" for rank in range(self.normal))
-
-    def moving(self, moved: Mapping[str, int], mono_ns: int) -> list[str]:
-        """List the GPUs whose counter has moved lately."""
-        span_ns = max(_STILL_NS, int(GOOD_INTERVALS * self.intake.device.interval_s * SECOND_NS))
-        return sorted(part for part, at_ns in moved.items() if mono_ns - at_ns <= span_ns)
-
-    def keep(self, before: Node) -> None:
-        """Take over the past of the same node."""
-        for name in ("learnt", "missing", "seen", "asked", "seen_ns", "known_ns", "cause"):
-            setattr(self, name, getattr(before, name))
-        for name in ("brake_s", "heat_s", "brake_ns", "heat_ns"):
-            setattr(self, name, getattr(before, name))
 
 
 class Accelerators(Duty):
@@ -257,7 +137,7 @@ class Accelerators(Duty):
         if not levels or (not (node.brake_ns or node.heat_ns) and board.find(rule, node.target) is None):
             return
         braked, hot = node.moving(node.brake_ns, now.mono_ns), node.moving(node.heat_ns, now.mono_ns)
-        is_known = _is_fresh(node, now)
+        is_known = node.is_fresh(now)
         if not braked and not hot and board.find(rule, node.target) is None:
             node.cause = ""
             return
@@ -286,7 +166,7 @@ class Accelerators(Duty):
             return
         for name in self.nodes.keys() & known.keys():
             count, self.nodes[name].cause = known[name]
-            self.nodes[name].learnt = max(self.nodes[name].learnt, min(_MOST_GPUS, count))
+            self.nodes[name].learnt = max(self.nodes[name].learnt, min(MOST_GPUS, count))
 
 
 def _node(intake: Intake, ground: Ground) -> Node:
@@ -306,13 +186,6 @@ def _xid_target(node: Node, key: int) -> Target:
     covers = frozenset({f"device:{device}"}) if key in xids.GRAVE else frozenset()
     label = f"{node.target.label} XID {key}" if key else node.target.label
     return Target("device", f"{device}/xid-{key or _OTHER}", label, node.target.scopes, covers)
-
-
-def _is_fresh(node: Node, now: Moment) -> bool:
-    """Whether two polls could be compared, and the last is not old."""
-    if node.seen_ns is None or node.known_ns is None:
-        return False
-    return now.mono_ns - node.seen_ns <= max(_STILL_NS, int(6 * node.intake.device.interval_s * SECOND_NS))
 
 
 def _brake_span(level: Level, braked: list[str], hot: list[str], *, is_known: bool) -> Span | None:
