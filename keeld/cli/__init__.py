@@ -61,7 +61,8 @@ class Commands(click.Group):
         """Import the command; None lets click answer for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"keeld.cli.{cmd_name.replace('-', '_')}").command
+        module = cmd_name.replace("-", "_")
+        command: click.Command = importlib.import_module(f"keeld.cli.{module}").command
         return command
 
     def resolve_command(
