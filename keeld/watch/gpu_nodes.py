@@ -85,8 +85,7 @@ class Node:
             elif metric is XID:
                 found.append((part, int(value)))
             elif metric is RECOVERY_ACTION:
-                if part in self.asked or len(self.asked) < MOST_GPUS:
-                    self.asked[part] = int(value)
+                self._note_asked(part, int(value))
             elif metric is THROTTLE_BRAKE:
                 self._count(self.brake_s, self.brake_ns, part, value, mono_ns, share=0.0)
             elif metric is THROTTLE_THERMAL:
@@ -97,6 +96,10 @@ class Node:
             self.known_ns = self.seen_ns
         self.seen_ns = mono_ns
         return found
+
+    def _note_asked(self, part: str, action: int) -> None:
+        if part in self.asked or len(self.asked) < MOST_GPUS:
+            self.asked[part] = action
 
     def _count(
         self, before: dict[str, float], moved: dict[str, int], part: str, value: float, mono_ns: int, *, share: float

@@ -226,7 +226,9 @@ def test_a_stranger_at_the_address_is_an_outage_for_a_miner_and_kept_for_a_meter
     for kind, expected in (("miner", Outage.IDENTITY), ("meter", None)):
         seen = watch_for(25, [device("a", kind=kind)], driver(answer, groups=(Group.FAST, Group.ONCE)), monkeypatch)
         assert {batch.outage for _, batch in seen} == {expected}
-        assert all(bool(batch.readings) is (expected is None) for _, batch in seen)
+        assert all(bool(batch.readings) is (expected is None) for _, batch in seen if batch.group is Group.FAST)
+        told = {batch.info for _, batch in seen if batch.group is Group.ONCE}
+        assert told == (set() if expected else {(("mismatch", "serial differs"),)})
 
 
 def test_slow_polls_wait_while_the_device_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
