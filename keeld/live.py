@@ -76,6 +76,7 @@ class Live:
         if batch.readings:
             latest.batches[batch.group] = self._pack(batch)
         if batch.info:
+            latest.info.pop("mismatch", None)  # said again for as long as it holds
             # a thousand miners of one model say the same: they share the words
             latest.info.update((sys.intern(name), sys.intern(value)) for name, value in batch.info)
 
