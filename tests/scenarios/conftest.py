@@ -151,10 +151,34 @@ class World:
         """Let a device show its own readings alone again."""
         self.extra.pop(device, None)
 
-    def publish(self, *names: str) -> None:
-        """Let devices that send by themselves do so."""
-        for name in self._matching(names):
-            self.extra.setdefault(name, lambda _: {})
+    def is_there(self, device: Device) -> bool:
+        """Whether lines of a device are written; a node that sends by itself does so once it is told what."""
+        return device.id not in self.absent and (device.kind != "accelerator" or device.id in self.extra)
+
+    def gpus(self, node: str, count: float = 8) -> None:
+        """Let a node show so many healthy accelerators."""
+        for number in range(int(count)):
+            self.show(node, **{
+                f"power_watts/gpu/{number}": lambda at, name=f"{node}{number}": 600.0 * wander(name, at),
+                f"throttle_brake_seconds/gpu/{number}": 0.0,
+                f"temperature_celsius/gpu/{number}": 61.0,
+            })  # fmt: skip
+        self.show(node, accelerators_found=count)
+
+    def brake(self, node: str) -> None:
+        """Let the power brake hold all of a node's accelerators from now on."""
+        began = self.now_s
+        for number in range(8):
+            self.show(node, **{f"throttle_brake_seconds/gpu/{number}": lambda at: at - began})
+
+    def gone(self, node: str, left: float) -> None:
+        """Let a node show fewer accelerators than before."""
+        self.extra.pop(node, None)
+        self.gpus(node, left)
+
+    def release(self, node: str) -> None:
+        for number in range(8):
+            self.show(node, **{f"throttle_brake_seconds/gpu/{number}": 600.0})
 
     def swing_rack(self, rack: str, least: float, period_s: float) -> None:
         self.swing[rack] = least, period_s
@@ -369,7 +393,7 @@ def incidents() -> list[Incident]:
 
 def polls(world: World, lasts_s: float) -> Iterator[tuple[float, Device]]:
     """Every poll of every device in the order of time, at the phases that the daemon polls at."""
-    devices = [device for device in world.site.devices.values() if device.driver != "agent" or device.kind == "sensor"]
+    devices = list(world.site.devices.values())
     plan = []
     for device in devices:
         due_s = phase_ns(device.id, int(device.interval_s * 1e9)) / 1e9
@@ -415,7 +439,7 @@ def play(incident: Incident) -> Played:
                 replay.take(number, orjson.dumps(event))
             world.events.clear()
         world.now_s = due_s
-        if device.id not in world.absent and due_s >= world.down_until_s:
+        if world.is_there(device) and due_s >= world.down_until_s:
             number += 1
             replay.take(number, world.line(device))
     replay.finish()
