@@ -40,6 +40,8 @@ class Health:
     transitions: collections.Counter[str] = field(default_factory=collections.Counter)
     """Transitions by the state they lead to."""
     notifications: collections.Counter[str] = field(default_factory=collections.Counter)
+    messages: collections.Counter[tuple[str, str]] = field(default_factory=collections.Counter)
+    """Messages made, by channel and rule."""
     notification_failures: collections.Counter[str] = field(default_factory=collections.Counter)
     notifications_dead: collections.Counter[str] = field(default_factory=collections.Counter)
     """Messages given up for good, by channel."""

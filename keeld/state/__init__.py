@@ -272,6 +272,7 @@ class State:
             Outgoing(uid(move, channel), channel, notice, move.time_ns, move, self.heard(channel, move.key))
             for channel, notice in route(move, channels, self._told)
         ]
+        self._health.messages.update((message.channel, move.rule) for message in messages)
         if move.notice is Notice.RESOLVE:
             self._told = {pair: body for pair, body in self._told.items() if pair[1] != move.key}
         elif move.notice is not Notice.ACKNOWLEDGE:

@@ -110,7 +110,7 @@ class AlarmQualityWatch(Duty):
         rules, flood = self.ground.rules, board.floods.get(route)
         rule = rules.alarm_flood
         levels = rules.levels_of(rule, PLANT)
-        is_on = flood is not None and flood.is_on
+        is_on = flood is not None and flood.is_on and flood.count > 0
         if not levels or (not is_on and board.find(rule, target) is None):
             return
         evidence = Evidence(spans=((_TRUE if is_on else _FALSE),) * len(levels))

@@ -42,6 +42,7 @@ class _Health(Collector):
         yield from _devices(self._source)
         yield from _site(self._source.site_view())
         yield from _quality(self._source.desk.quality(1))
+        yield _messages(self._source.health)
 
 
 def _counters(health: Health) -> Iterator[Metric]:
@@ -129,6 +130,13 @@ def _quality(quality: AlarmQuality) -> Iterator[Metric]:
         {str(word): count for word, count in quality.by_severity.items()},
     )
     yield _gauges("alarms_told_by_rule", "alarms of the last day, by rule", "rule", quality.by_rule)
+
+
+def _messages(health: Health) -> Metric:
+    family = CounterMetricFamily("keeld_messages", "messages made, by channel and rule", labels=["channel", "rule"])
+    for (channel, rule), count in sorted(health.messages.items()):
+        family.add_metric([channel, rule], count)
+    return family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
