@@ -172,7 +172,7 @@ FAILOVER_PEAK_RATIO = _declare(
     "failover_peak_ratio", "highest load of 24 hours over what may be carried for hours, had the failure come then"
 )
 BINDING = _enum(
-    "binding_constraint", "which limit is nearest", "power", "air", "liquid", "current", "L1", "L2", "L3", "N",
+    "binding_reason", "which limit is nearest", "power", "air", "liquid", "current", "L1", "L2", "L3", "N",
     "apparent_power",
 )  # fmt: skip
 APPARENT_POWER_LO = _declare("apparent_power_lo_volt_amperes", "least apparent power that the measurements allow")

@@ -1,6 +1,6 @@
 """How loaded each limit is, as the derived batches say it: a ratio between two ends for every constraint.
 
-Part `""` of `load_ratio` is the constraint that binds, named by `binding_constraint`; the others have the constraint's
+Part `""` of `load_ratio` is the constraint that binds, named by `binding_reason`; the others have the constraint's
 name as their part: `power`, `air`, `liquid`, `L1`, `apparent_power`. A ratio is of the window that verdicts are judged
 on; before the first slot has closed it is of the live value.
 """
