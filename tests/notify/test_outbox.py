@@ -258,8 +258,8 @@ async def test_messages_of_a_channel_that_is_gone_are_dropped_with_a_line(state,
 
 async def test_a_kind_that_is_not_built_is_named(state, health):
     with structlog.testing.capture_logs() as logs:
-        notifier = Notifier(state, [ChannelSettings(kind="mqtt", name="bus")], health, site="dal1")
-    assert [(line["event"], line["kind"], line["channel"]) for line in logs] == [("channel cannot send", "mqtt", "bus")]
+        notifier = Notifier(state, [ChannelSettings(kind="fax", name="bus")], health, site="dal1")
+    assert [(line["event"], line["kind"], line["channel"]) for line in logs] == [("channel cannot send", "fax", "bus")]
     assert notifier.channels == ()
     assert [channel.name for channel in notifier.unbuilt] == ["bus"]
 
