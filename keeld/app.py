@@ -235,8 +235,7 @@ class App:
         site = self.settings.site
         systemd.ready(self.status())
         log.info("watching", site=site.name, racks=len(site.racks), devices=len(site.devices), page=self._server.url)
-        rules = self.judge.watch.desk.rules(moment_now())
-        idle = [rule.name for rule in rules if rule.is_enabled and not rule.targets]
+        idle = self.judge.watch.desk.idle()
         if idle:
             log.info("rules idle", rules=idle, reason="nothing at this site has what they are about")
 

@@ -68,9 +68,13 @@ class LiveDesk:
         """Do what somebody asks for and keep it in the audit; raises RefusedError, and then nothing has changed."""
         return await self._parts.judge.act(act, who)
 
-    def rules(self) -> Sequence[RuleView]:
+    async def rules(self) -> Sequence[RuleView]:
         """List every rule: where it is judged, and why nowhere."""
-        return self._parts.judge.watch.desk.rules(moment_now())
+        views = []
+        for view in self._parts.judge.watch.desk.rules(moment_now()):
+            views.append(view)
+            await asyncio.sleep(0)  # a rule may have thousands of targets: polls go first
+        return views
 
     def holds(self) -> Sequence[HoldView]:
         """List shelves and announced works."""

@@ -67,15 +67,29 @@ class Holds:
         self.works: dict[str, Work] = {}
         self.running: tuple[Running, ...] = ()
         self.reach_of: Callable[[Selector], Reach] = lambda _: Reach()
+        self._reaches: dict[Selector, Reach] = {}
         self._under_work: frozenset[str] = frozenset()
+
+    def know(self, timezone: str, reach_of: Callable[[Selector], Reach]) -> None:
+        """Take a configuration: its zone, and what work takes out of service in it."""
+        self.timezone, self.reach_of = timezone, reach_of
+        self._reaches.clear()
+
+    def _reach(self, selector: Selector) -> Reach:
+        """Work out once what a selector takes out of service."""
+        if selector not in self._reaches:
+            self._reaches[selector] = self.reach_of(selector)
+        return self._reaches[selector]
 
     def refresh(self, now: Moment) -> None:
         """Let go of shelves whose time has come, and find the work that goes on."""
         self.shelves = {name: shelf for name, shelf in self.shelves.items() if now.wall_ns < shelf.until_ns}
         times = [(work, work.time_at(now.wall_ns, self.timezone)) for work in self.works.values()]
         self.works = {work.id: work for work, time in times if time is not None}
+        if not self.works:
+            self._reaches.clear()
         self.running = tuple(
-            Running(work, *time, self.reach_of(work.target))
+            Running(work, *time, self._reach(work.target))
             for work, time in times
             if time is not None and time[0] <= now.wall_ns
         )

@@ -28,9 +28,15 @@ class Desk:
         self._state = state
         self._failover_without = failover_without
 
-    def rules(self, now: Moment) -> tuple[RuleView, ...]:
-        """List every rule: where it is judged, and why nowhere."""
+    def rules(self, now: Moment) -> Iterator[RuleView]:
+        """List every rule: where it is judged, and why nowhere; one at a time, as there are many targets."""
         return rule_views(self._state.rules, self._state.subjects(), self._board, now)
+
+    def idle(self) -> list[str]:
+        """Name the rules that are on and judged nowhere: nothing at this site has what they are about."""
+        rules = self._state.rules
+        judged = {subject.rule.name for subject in self._state.subjects()}
+        return [name for name in (*rules.names, *rules.own) if rules.rule(name).enabled and name not in judged]
 
     def holds(self, now: Moment) -> tuple[HoldView, ...]:
         """List shelves and announced works, those that hold now and those to come."""
@@ -51,14 +57,14 @@ class Desk:
         return self._board.quality.figures(self._board.alarms.values(), now.wall_ns, days=days)
 
 
-def rule_views(rules: Rulebook, subjects: Iterable[Subject], board: Board, now: Moment) -> tuple[RuleView, ...]:
+def rule_views(rules: Rulebook, subjects: Iterable[Subject], board: Board, now: Moment) -> Iterator[RuleView]:
     """List every rule with where it is judged, and why nowhere."""
     found: dict[str, list[Subject]] = {name: [] for name in (*rules.names, *rules.own)}
     for subject in subjects:
         found.setdefault(subject.rule.name, []).append(subject)
     standing = Counter(alarm.rule.name for alarm in board.alarms.values() if alarm.state is not AlertState.PENDING)
-    views = (_rule_view(name, rules, held, standing[name], board=board, now=now) for name, held in found.items())
-    return tuple(sorted(views, key=lambda view: (view.is_own, view.number, view.name)))
+    for name in sorted(found, key=lambda name: (name in rules.own, rules.rule(name).number, name)):
+        yield _rule_view(name, rules, found[name], standing[name], board=board, now=now)
 
 
 def _rule_view(

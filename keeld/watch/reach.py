@@ -25,8 +25,7 @@ def settle(board: Board, topology: Topology, rules: Rulebook) -> None:
     """Let the board know a configuration: what selectors mean in it, and what work takes out of service."""
     board.tags_of = rules.tags_of
     board.rule_at = rules.at
-    board.holds.timezone = topology.site.timezone
-    board.holds.reach_of = lambda selector: reach(topology, selector)
+    board.holds.know(topology.site.timezone, lambda selector: reach(topology, selector))
 
 
 def note_first_sight(board: Board, rules: Rulebook, racks: Mapping[str, RackState], now: Moment) -> None:

@@ -101,7 +101,7 @@ class Acts:
         return answer({"target": str(target), "failover": None if case is None else failover_form(case)})
 
     async def _rules(self, _: web.Request) -> web.Response:
-        return answer({"rules": [rule_form(rule) for rule in self._desk.rules()]})
+        return answer({"rules": [rule_form(rule) for rule in await self._desk.rules()]})
 
     async def _would_have(self, _: web.Request) -> web.Response:
         return answer({"would_have": [would_have_form(entry) for entry in self._desk.would_have()]})

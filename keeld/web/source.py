@@ -67,7 +67,7 @@ class Desk(Protocol):
     async def act(self, act: Act, who: str) -> Done:
         """Do what somebody asks for and keep it in the audit; raises RefusedError, and then nothing has changed."""
 
-    def rules(self) -> Sequence[RuleView]:
+    async def rules(self) -> Sequence[RuleView]:
         """List every rule: where it is judged, and why nowhere."""
 
     def holds(self) -> Sequence[HoldView]:

@@ -181,7 +181,7 @@ class FakeDesk:
         self.acts.append((act, who))
         return Done("done: it", "abcd2345")
 
-    def rules(self) -> list[RuleView]:
+    async def rules(self) -> list[RuleView]:
         return [
             RuleView(
                 number=23, name="leak", title="is wet", is_enabled=True, is_own=False, severities=(Severity.CRITICAL,),
