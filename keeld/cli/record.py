@@ -12,15 +12,9 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from keeld.cli import config_option
-from keeld.errors import DeliveryError
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection, HTTPResponse
-
     from keeld.settings import InfluxSettings, Settings
-
-_LINE_MOST = 1 << 20
-_SILENCE_S = 60.0
 
 
 @click.command("record")
@@ -93,51 +87,17 @@ def _span_s(text: str) -> float:
 
 def _stream(settings: Settings, *, socket: Path | None, span: str | None, **asked: Any) -> Iterator[bytes]:
     """Give the lines of the running keeld as they come; a loss that it tells of is told, and is no line."""
-    import http.client
     from urllib.parse import urlencode
 
-    connection, place = _connection(settings, socket)
-    end_s = None if span is None else time.monotonic() + _span_s(span)
+    from keeld.cli.running import follow
+
+    span_s = None if span is None else _span_s(span)
     wanted = [(name, value) for name in ("device", "rack", "kind") for value in asked[name]]
-    try:
-        connection.request("GET", f"/api/v1/stream?{urlencode(wanted)}")
-        response = connection.getresponse()
-        if response.status != http.client.OK:
-            raise DeliveryError(_refused(response))
-        while end_s is None or time.monotonic() < end_s:
-            line = response.readline(_LINE_MOST)
-            if not line.endswith(b"\n"):
-                return
-            if line.startswith(b'{"dropped"'):
-                click.echo(f"lost, this reader was too slow: {line.decode().strip()}", err=True)
-            elif not line.isspace():
-                yield line
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise DeliveryError(f"no keeld answers at {place} ({reason}); is it running? systemctl status keeld") from None
-    finally:
-        connection.close()
-
-
-def _connection(settings: Settings, socket: Path | None) -> tuple[HTTPConnection, str]:
-    import http.client
-
-    from keeld.cli.running import connect_unix, reachable
-
-    if socket is not None:
-        return connect_unix(socket, _SILENCE_S), str(socket)
-    host = reachable(settings.http)
-    return http.client.HTTPConnection(host, settings.http.port, timeout=_SILENCE_S), f"{host}:{settings.http.port}"
-
-
-def _refused(response: HTTPResponse) -> str:
-    import orjson
-
-    try:
-        said = orjson.loads(response.read(_LINE_MOST))
-        return "; ".join(filter(None, (said["error"], said.get("remedy", ""))))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"keeld answered {response.status}"
+    for line in follow(settings.http, socket, f"/api/v1/stream?{urlencode(wanted)}", span_s):
+        if line.startswith(b'{"dropped"'):
+            click.echo(f"lost, this reader was too slow: {line.decode().strip()}", err=True)
+        elif not line.isspace():
+            yield line
 
 
 def _database(settings: Settings, url: str, bucket: str | None) -> InfluxSettings:

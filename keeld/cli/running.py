@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keeld.errors import DeliveryError
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection
+    from http.client import HTTPConnection, HTTPResponse
 
     from keeld.settings import HttpSettings
 
 _TIMEOUT_S = 5.0
 _MOST_BYTES = 64 << 20
+_LINE_MOST = 1 << 20
+_SILENCE_S = 60.0
+"""Keeld shows four times in it that it is still there."""
 
 
 def ask(config_path: Path, path: str) -> dict[str, Any]:
@@ -86,3 +91,40 @@ def connect_unix(path: Path, timeout_s: float) -> HTTPConnection:
             self.sock.connect(str(path))
 
     return UnixConnection("keeld")
+
+
+def follow(at: HttpSettings, socket: Path | None, path: str, span_s: float | None) -> Iterator[bytes]:
+    """Give the lines of an answer that goes on, for `span_s` or until keeld ends it; raise DeliveryError."""
+    import http.client
+
+    if socket is None:
+        host = reachable(at)
+        connection, place = http.client.HTTPConnection(host, at.port, timeout=_SILENCE_S), f"{host}:{at.port}"
+    else:
+        connection, place = connect_unix(socket, _SILENCE_S), str(socket)
+    end_s = None if span_s is None else time.monotonic() + span_s
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            raise DeliveryError(_refusal(response))
+        while end_s is None or time.monotonic() < end_s:
+            line = response.readline(_LINE_MOST)
+            if not line.endswith(b"\n"):
+                return
+            yield line
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise DeliveryError(f"no keeld answers at {place} ({reason}); is it running? systemctl status keeld") from None
+    finally:
+        connection.close()
+
+
+def _refusal(response: HTTPResponse) -> str:
+    import orjson
+
+    try:
+        said = orjson.loads(response.read(_LINE_MOST))
+        return "; ".join(filter(None, (str(said["error"]), str(said.get("remedy", "")))))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"keeld answered {response.status}"

@@ -83,7 +83,7 @@ class Node:
             if metric is UP:
                 states[part] = value > 0.0
             elif metric is XID:
-                found.append((part, int(value)))
+                found += [(part, int(value))] if value > 0.0 else []  # 0 is how exporters write that there was none
             elif metric is RECOVERY_ACTION:
                 self._note_asked(part, int(value))
             elif metric is THROTTLE_BRAKE:

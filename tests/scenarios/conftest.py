@@ -162,6 +162,7 @@ class World:
                 f"power_watts/gpu/{number}": lambda at, name=f"{node}{number}": 600.0 * wander(name, at),
                 f"throttle_brake_seconds/gpu/{number}": 0.0,
                 f"temperature_celsius/gpu/{number}": 61.0,
+                f"up/gpu/{number}": 1.0,
             })  # fmt: skip
         self.show(node, accelerators_found=count)
 
