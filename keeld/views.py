@@ -71,6 +71,8 @@ class RackView:
     """Feed letter to its draw, in W."""
     failover: str = ""
     """What the loss of a feed would do where a survivor may not hold for hours; empty where all of them would."""
+    usable_watts: float | None = None
+    """Load that may be added, all above it and every loss considered; None where not known or not limited."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,14 @@ class Alarm:
     chatters: bool = False
     is_latched: bool = False
     """Whether it stays until somebody closes it."""
+    is_told: bool = True
+    """Whether people were told of it."""
+    held_by: str = ""
+    """Key of the alarm that explains it, while that is why it is not told."""
+    quiet_id: str = ""
+    """Id of the shelf or work that keeps it quiet."""
+    quiet_until_ns: int = 0
+    """Wall time at which what keeps it quiet ends; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +261,26 @@ class OrderView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DemandView:
+    """One limit of the contract: what was drawn in the last whole interval, and what the running one comes to."""
+
+    name: str
+    """cap or tariff."""
+    interval_s: int
+    is_rolling: bool
+    limit_watts: float
+    last: Interval | None
+    projected: Interval | None
+    """What the running interval comes to at the load of the last minute."""
+    allowed_watts: float | None
+    """Mean that the rest of the running interval may have; below 0 the interval is lost."""
+    shed_watts: float | None
+    left_s: float | None
+    peak: Interval | None
+    """Highest of this month so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SiteView:
     """Everything keeld has to say about the site at one moment."""
 
@@ -262,3 +292,8 @@ class SiteView:
     forecasts: tuple[Forecast, ...] = ()
     """What breaks next, soonest first."""
     suspects: tuple[Suspect, ...] = ()
+    demands: tuple[DemandView, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Metric, with its part behind a slash, to value of what else is known of the site: PUE."""
+    observed_until_ns: int = 0
+    """Wall time until which all of the site is only observed; 0 where it is not."""

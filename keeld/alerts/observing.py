@@ -45,6 +45,13 @@ class Observing:
             return None
         return until_ns
 
+    def site_until_ns(self, wall_ns: int) -> int:
+        """Give the time until which the whole site is only observed; 0 where it is live."""
+        if not self.span_s or "site" not in self._first_ns or any(not live.patterns for live in self._live):
+            return 0
+        until_ns = self._first_ns["site"] + int(self.span_s * _SECOND_NS)
+        return until_ns if wall_ns < until_ns else 0
+
     def dump(self) -> Mapping[str, bytes]:
         """Give what must survive a restart."""
         live = [str(selector) for selector in self._live]

@@ -59,3 +59,5 @@ class FailoverCase:
     """Left with fewer power supplies than they need for full power."""
     text: str
     """All of it in a sentence or three."""
+    peak_ratio: float | None = None
+    """Highest load of the last 24 h over what may be carried for hours, had it died then; None where none was seen."""

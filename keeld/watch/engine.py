@@ -35,6 +35,7 @@ from keeld.watch.feeds import CHECK_NS
 from keeld.watch.headroom import HeadroomWatch
 from keeld.watch.own import Own
 from keeld.watch.reach import note_first_sight, rulebook, settle
+from keeld.watch.redundancy import Redundancy
 from keeld.watch.state import SiteState, findings
 from keeld.watch.subjects import Subject
 from keeld.watch.views import site_view
@@ -224,7 +225,8 @@ class Watch:
         Cases are worked out as they are asked for, so that a caller may let others run between two of them.
         """
         found = self._failover(now)
-        return found.tell_all() if rack_id is None else found.tell_of(rack_id)
+        peaks = next(duty for duty in self._state.duties if isinstance(duty, Redundancy))
+        return map(peaks.with_peak, found.tell_all() if rack_id is None else found.tell_of(rack_id))
 
     def headroom(self, now: Moment, rack_id: str | None = None) -> Iterator[Headroom | None]:
         """Say what may be added to each rack, or to one; None between two where a caller may let others run."""

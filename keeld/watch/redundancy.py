@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from keeld.alerts.alarm import Evidence, Target
 from keeld.alerts.board import Board, Key
 from keeld.alerts.machine import Span
 from keeld.alerts.rules import AI, Level, Rule
+from keeld.budgets.aftermath import FailoverCase
 from keeld.budgets.day_maxima import DayMaxima
 from keeld.metrics import FAILOVER_CURRENT, FAILOVER_HI_RATIO, FAILOVER_LO_RATIO, FAILOVER_PEAK_RATIO
 from keeld.model import Moment, Reading
@@ -55,6 +56,8 @@ class Redundancy(Duty):
     """Keeps up what would happen if something died, and judges it."""
 
     name: ClassVar[str] = "redundancy"
+    speaks_of = frozenset({"rack", "power_node"})
+    speaks_of = frozenset({"rack", "power_node"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
@@ -208,6 +211,14 @@ class Redundancy(Duty):
     def peak_of(self, exposed: Exposed) -> float:
         """Give the highest load of 24 hours over what may be carried for hours, had the worst failure come then."""
         return max((self.peaks.peak(stress.number) for stress in exposed.stresses), default=0.0)
+
+    def with_peak(self, case: FailoverCase) -> FailoverCase:
+        """Add to a case what the worst of its survivors would have carried at the day's peak."""
+        found = self.failover.cases.get((case.target_kind, case.target_id))
+        if found is None or self._layout != self.failover.layouts:
+            return case
+        peak = max((self.peaks.peak(stress.number) for stress in found.stresses), default=0.0)
+        return replace(case, peak_ratio=peak) if peak > 0.0 else case
 
     def _judge_peak(self, exposed: Exposed, now: Moment, board: Board) -> None:
         rule, levels = exposed.rules[PEAK]

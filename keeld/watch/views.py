@@ -8,11 +8,13 @@ from dataclasses import replace
 from keeld.alerts.alarm import Alarm as BoardAlarm
 from keeld.alerts.board import Board
 from keeld.alerts.causes import CHILDREN_LISTED
+from keeld.alerts.holds import Quiet
 from keeld.budgets.interval import published, verdict
 from keeld.budgets.source import HELD
 from keeld.model import AlertState, Interval, Moment, Quality
 from keeld.views import Alarm, Judgement, NodeView, RackView, SiteView, Verdict
 from keeld.watch.balance import Balance
+from keeld.watch.contract_views import demand_views, site_figures
 from keeld.watch.cooling import CoolingState
 from keeld.watch.derived import site_draw
 from keeld.watch.forecast import NextToBreak
@@ -36,15 +38,26 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
     return SiteView(
         time_ns=now.wall_ns,
         draw=site_draw(list(state.racks.values())),
-        racks=tuple(_rack_view(rack, state.failover.words_of(name)) for name, rack in state.racks.items()),
+        racks=tuple(
+            replace(_rack_view(rack, state.failover.words_of(name)), usable_watts=_usable_watts(state, name))
+            for name, rack in state.racks.items()
+        ),
         nodes=(
             *(_node_view(node, _figures(state, name)) for name, node in state.nodes.items()),
             *(_cooling_view(zone) for zone in state.cooling.values()),
         ),
-        alarms=tuple(alarm_view(alarm, board, first_ns) for alarm in board.alarms.values()),
+        alarms=tuple(alarm_view(alarm, board, first_ns, now.wall_ns) for alarm in board.alarms.values()),
         forecasts=next((duty.ranking for duty in state.duties if isinstance(duty, NextToBreak)), ()),
         suspects=next((duty.suspects for duty in state.duties if isinstance(duty, Validity)), ()),
+        demands=tuple(demand_views(state.duties)),
+        figures=site_figures(state.duties),
+        observed_until_ns=board.holds.observing.site_until_ns(now.wall_ns),
     )
+
+
+def _usable_watts(state: SiteState, name: str) -> float | None:
+    told = (duty.readings("rack", name) for duty in state.duties if isinstance(duty, HeadroomWatch))
+    return next((reading.value for readings in told for reading in readings), None)
 
 
 def _figures(state: SiteState, name: str) -> dict[str, float]:
@@ -235,9 +248,10 @@ def binding(judgements: tuple[Judgement, ...]) -> Judgement | None:
     return max(measured, key=lambda item: item.load_ratio or 0.0, default=None)
 
 
-def alarm_view(alarm: BoardAlarm, board: Board, first_ns: int) -> Alarm:
+def alarm_view(alarm: BoardAlarm, board: Board, first_ns: int, now_ns: int) -> Alarm:
     """Give an alarm as page and commands list it; `first_ns` is when the first of those that stand began."""
     evidence, children = alarm.evidence, board.children(alarm)
+    quiet = _quiet(alarm, board, now_ns)
     return Alarm(
         key=alarm.key,
         alert_id=alarm.alert_id,
@@ -262,4 +276,21 @@ def alarm_view(alarm: BoardAlarm, board: Board, first_ns: int) -> Alarm:
         is_first_out=alarm.since_ns == first_ns and alarm.state is not AlertState.PENDING,
         chatters=alarm.chatters,
         is_latched=alarm.rule.is_latched,
+        is_told=alarm.told is not None,
+        held_by=alarm.held_by,
+        quiet_id=quiet.id,
+        quiet_until_ns=quiet.until_ns,
     )
+
+
+def _quiet(alarm: BoardAlarm, board: Board, now_ns: int) -> Quiet:
+    """Say what keeps an alarm quiet, which one and until when, as far as that still holds."""
+    found = alarm.quiet and board.holds.quiet(
+        alarm.key,
+        alarm.rule.name,
+        alarm.severity,
+        scopes=alarm.target.scopes,
+        tags=board.tags_of(alarm.target),
+        wall_ns=now_ns,
+    )
+    return found if found and found.word == alarm.quiet else Quiet(alarm.quiet)
