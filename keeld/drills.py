@@ -1,8 +1,8 @@
 """Drills: a marked message that goes the whole way of an alarm, from the commit on disk to people's pagers, and ends.
 
 A drill is no alarm: nothing is judged, no alarm moves and none is held back by it. Its key is its own (`drill.RULE`),
-so that it can neither end nor hide a real one. While it stands it is kept like an alarm; a keeld that is killed during a
-drill withdraws it at its next start, because no rule of that name exists.
+so that it can neither end nor hide a real one. While it stands it is kept like an alarm; a keeld that is killed during
+a drill withdraws it at its next start, because no rule of that name exists.
 """
 
 from __future__ import annotations
