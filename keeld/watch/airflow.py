@@ -24,6 +24,7 @@ class Airflow(Duty):
     """Indices of every zone whose units and racks tell enough; no rule is judged on them."""
 
     name: ClassVar[str] = "airflow"
+    speaks_of = frozenset({"cooling_node"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

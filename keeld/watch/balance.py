@@ -44,6 +44,7 @@ class Balance(Duty):
     """The books of every node that anything hangs on."""
 
     name: ClassVar[str] = "balance"
+    speaks_of = frozenset({"power_node"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

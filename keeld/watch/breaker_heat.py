@@ -41,6 +41,7 @@ class BreakerHeat(Duty):
     """Every breaker that carries much, line by line."""
 
     name: ClassVar[str] = "breaker_heat"
+    speaks_of = frozenset({"power_node"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

@@ -61,6 +61,7 @@ class Circuits(Duty):
     """Rules 10, 11 and 12."""
 
     name: ClassVar[str] = "circuits"
+    speaks_of = frozenset({"power_node"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

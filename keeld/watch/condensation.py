@@ -68,6 +68,7 @@ class Condensation(Duty):
     """Rule 19 at every loop that has a probe of humidity near it."""
 
     name: ClassVar[str] = "condensation"
+    speaks_of = frozenset({"cooling_node"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

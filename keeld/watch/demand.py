@@ -84,6 +84,7 @@ class SupplyContract(Duty):
     """Everything that the contract asks to be watched; nothing where there is none."""
 
     name: ClassVar[str] = "demand"
+    speaks_of = frozenset({"site"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

@@ -37,7 +37,7 @@ def draw_readings(draw: Interval) -> list[Reading]:
     return [Reading(POWER if is_measured else POWER_ESTIMATE, draw.best), *readings]
 
 
-def rack_readings(state: RackState) -> tuple[Reading, ...]:
+def rack_readings(state: RackState) -> list[Reading]:
     """Give everything there is to store of a rack."""
     draw, budget = state.draw.total, state.plan.rack.budget
     readings = draw_readings(draw)
@@ -48,7 +48,34 @@ def rack_readings(state: RackState) -> tuple[Reading, ...]:
     readings += [Reading(AIR_HEAT_LO, air.lo), Reading(AIR_HEAT_HI, air.hi)]
     if liquid.hi > 0.0:
         readings += [Reading(LIQUID_HEAT_LO, liquid.lo), Reading(LIQUID_HEAT_HI, liquid.hi)]
-    return tuple(readings)
+    return readings
+
+
+def node_readings(state: NodeState) -> list[Reading]:
+    """Give everything there is to store of a power node: its draw, and the current of each line."""
+    readings = draw_readings(state.known_draw)
+    for phase, value in state.lines.items():
+        if value is None:
+            continue
+        readings += [Reading(CURRENT_LO, value.lo, phase), Reading(CURRENT_HI, value.hi, phase)]
+        if value.rank <= HELD and value.best is not None:
+            readings.append(Reading(CURRENT, value.best, phase))
+    readings += load_readings(node_loads(state))
+    limit = state.plan.node.limit_watts
+    if limit is not None:
+        readings.append(Reading(HEADROOM, limit - state.known_draw.hi))
+    return readings
+
+
+def cooling_readings(state: CoolingState) -> list[Reading]:
+    """Give everything there is to store of a zone or loop: the heat it is given, and what it could still take."""
+    heat = state.heat()
+    lo, hi = (AIR_HEAT_LO, AIR_HEAT_HI) if state.node.kind == "air" else (LIQUID_HEAT_LO, LIQUID_HEAT_HI)
+    readings = [Reading(lo, heat.lo), Reading(hi, heat.hi), Reading(COVERAGE, heat.coverage)]
+    limit = state.limit_watts
+    if limit is not None:
+        readings.append(Reading(HEADROOM, limit - heat.hi))
+    return readings + load_readings(cooling_loads(state, heat))
 
 
 class Publisher:
@@ -81,40 +108,6 @@ class Publisher:
             interval_s=self._interval_s,
             tenant=rack.tenant if rack is not None else None,
         )
-
-    def rack(self, state: RackState, now: Moment) -> Batch:
-        """Give a rack's batch."""
-        return self.batch("rack", state.plan.rack.id, rack_readings(state), now)
-
-    def node(self, state: NodeState, now: Moment) -> Batch:
-        """Give a power node's batch: its draw, and the current of each line."""
-        readings = draw_readings(state.known_draw)
-        for phase, value in state.lines.items():
-            if value is None:
-                continue
-            readings += [Reading(CURRENT_LO, value.lo, phase), Reading(CURRENT_HI, value.hi, phase)]
-            if value.rank <= HELD and value.best is not None:
-                readings.append(Reading(CURRENT, value.best, phase))
-        readings += load_readings(node_loads(state))
-        limit = state.plan.node.limit_watts
-        if limit is not None:
-            readings.append(Reading(HEADROOM, limit - state.known_draw.hi))
-        return self.batch("power_node", state.plan.node.id, tuple(readings), now)
-
-    def cooling(self, state: CoolingState, now: Moment) -> Batch:
-        """Give a zone's or loop's batch: the heat it is given, and what it could still take."""
-        heat = state.heat()
-        lo, hi = (AIR_HEAT_LO, AIR_HEAT_HI) if state.node.kind == "air" else (LIQUID_HEAT_LO, LIQUID_HEAT_HI)
-        readings = [Reading(lo, heat.lo), Reading(hi, heat.hi), Reading(COVERAGE, heat.coverage)]
-        limit = state.limit_watts
-        if limit is not None:
-            readings.append(Reading(HEADROOM, limit - heat.hi))
-        readings += load_readings(cooling_loads(state, heat))
-        return self.batch("cooling_node", state.node.id, tuple(readings), now)
-
-    def site(self, racks: list[RackState], now: Moment) -> Batch:
-        """Give the batch of all racks together."""
-        return self.batch("site", self._site.name, tuple(draw_readings(site_draw(racks))), now)
 
 
 def site_draw(racks: list[RackState]) -> Interval:

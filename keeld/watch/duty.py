@@ -59,6 +59,8 @@ class Duty:
 
     name: ClassVar[str]
     """Stable: its notes are kept under it."""
+    speaks_of: ClassVar[frozenset[str]] = frozenset({"rack", "power_node", "cooling_node", "site"})
+    """Kinds of targets to whose batches `readings` may add."""
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground

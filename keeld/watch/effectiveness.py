@@ -26,6 +26,7 @@ class EnergySpent(Duty):
     """The PUE of a site that has a meter of its own; nothing where it has none."""
 
     name: ClassVar[str] = "effectiveness"
+    speaks_of = frozenset({"site"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

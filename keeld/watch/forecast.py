@@ -49,6 +49,8 @@ class NextToBreak(Duty):
         self._quiet: dict[tuple[str, str], int] = {}
         """Targets whose loads are not followed, to the monotonic time until when."""
         self._ranking: tuple[Forecast, ...] = ()
+        self._first: dict[tuple[str, str], Forecast] = {}
+        """The soonest of each target."""
         self._judged = _judged(self.prospects, ground)
         self._chosen: Key | None = None
         """The one target that may begin to be shown."""
@@ -74,6 +76,7 @@ class NextToBreak(Duty):
                 self._ask(prospect, slot.look.mono_ns // MINUTE_NS)
                 yield _EVALUATION_COST
         self._ranking = self._rank() if self._climbing else ()
+        self._first = {(found.target_kind, found.target_id): found for found in reversed(self._ranking)}
         self._judge(board, slot.now)
 
     def _quieten(self, slot: Slot) -> None:
@@ -125,11 +128,13 @@ class NextToBreak(Duty):
 
     def readings(self, kind: str, name: str) -> Iterable[Reading]:
         """Give the times until a target's first limit is reached; the site's are those of the first in the ranking."""
-        for found in self._ranking:
-            if kind == "site" or (found.target_kind, found.target_id) == (kind, name):
-                times = ((BREACH_LOWER, found.lower_s), (BREACH, found.median_s), (BREACH_UPPER, found.upper_s))
-                return [Reading(metric, time_s) for metric, time_s in times if time_s is not None]
-        return ()
+        if not self._ranking:
+            return ()
+        found = self._ranking[0] if kind == "site" else self._first.get((kind, name))
+        if found is None:
+            return ()
+        times = ((BREACH_LOWER, found.lower_s), (BREACH, found.median_s), (BREACH_UPPER, found.upper_s))
+        return [Reading(metric, time_s) for metric, time_s in times if time_s is not None]
 
     def _judge(self, board: Board, now: Moment) -> None:
         if self._chosen is not None and self._chosen not in board.alarms:

@@ -71,6 +71,7 @@ class Fouling(Duty):
     """Rule 25 at every loop of ai racks."""
 
     name: ClassVar[str] = "fouling"
+    speaks_of = frozenset({"cooling_node"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

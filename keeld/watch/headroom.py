@@ -124,6 +124,7 @@ class HeadroomWatch(Duty):
     """Headroom of all racks, five minutes old at most, as derived readings; and afresh for who asks."""
 
     name: ClassVar[str] = "headroom"
+    speaks_of = frozenset({"rack", "power_node"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

@@ -57,7 +57,6 @@ class Redundancy(Duty):
 
     name: ClassVar[str] = "redundancy"
     speaks_of = frozenset({"rack", "power_node"})
-    speaks_of = frozenset({"rack", "power_node"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)

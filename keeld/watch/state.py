@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import chain
 
 from keeld.alerts.board import Board
@@ -12,10 +11,17 @@ from keeld.budgets.intake import Intake
 from keeld.budgets.residual import Part, add_parts, measured, residual
 from keeld.budgets.source import Look
 from keeld.budgets.topology import Topology
-from keeld.model import Batch, Interval, Moment
+from keeld.model import Batch, Interval, Moment, Reading
 from keeld.watch.breakers import is_urgent, judge_continuous, judge_overload, judge_overload_slot
 from keeld.watch.cooling import cooling_states
-from keeld.watch.derived import Publisher
+from keeld.watch.derived import (
+    Publisher,
+    cooling_readings,
+    draw_readings,
+    node_readings,
+    rack_readings,
+    site_draw,
+)
 from keeld.watch.duties import DUTIES
 from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.failover import Failover
@@ -59,7 +65,7 @@ class SiteState:
         )
         self.duties = tuple(duty(ground) for duty in DUTIES)
         self._timers = tuple(duty for duty in self.duties if type(duty).due_ns is not Duty.due_ns)
-        self._speakers = tuple(duty for duty in self.duties if type(duty).readings is not Duty.readings)
+        self._speakers = _speakers(self.duties)
         """Duties that have a time of their own, and those that add to derived batches."""
         self.listeners = _listeners(self.duties)
         """Device to the duties that must see its batches as they arrive."""
@@ -245,28 +251,39 @@ class SiteState:
             (("cooling_node", name) for name in self.cooling),
             (("site", self.topology.site.name),),
         )
-        for name in names:
-            batches += self.publish((name,), now)
+        for kind, name in names:
+            batches.append(self._publish_one(kind, name, now))
             yield 6
 
     def publish(self, names: Iterable[tuple[str, str]], now: Moment) -> list[Batch]:
         """Make the derived batches of some targets; what is none of them has no batch."""
-        made = [(kind, name, self._publish_one(kind, name, now)) for kind, name in names]
-        return [self._with_duties(kind, name, batch) for kind, name, batch in made if batch is not None]
+        return [self._publish_one(kind, name, now) for kind, name in names if self._has(kind, name)]
 
-    def _with_duties(self, kind: str, name: str, batch: Batch) -> Batch:
-        """Add what the duties have to say of a target to its batch."""
-        added = tuple(chain.from_iterable(duty.readings(kind, name) for duty in self._speakers))
-        return replace(batch, readings=batch.readings + added) if added else batch
+    def _has(self, kind: str, name: str) -> bool:
+        if kind == "rack":
+            return name in self.racks
+        return name in (self.nodes if kind == "power_node" else self.cooling) or kind == "site"
 
-    def _publish_one(self, kind: str, name: str, now: Moment) -> Batch | None:
-        if kind == "rack" and name in self.racks:
-            return self.publisher.rack(self.racks[name], now)
-        if kind == "power_node" and name in self.nodes:
-            return self.publisher.node(self.nodes[name], now)
-        if kind == "cooling_node" and name in self.cooling:
-            return self.publisher.cooling(self.cooling[name], now)
-        return self.publisher.site(list(self.racks.values()), now) if kind == "site" else None
+    def _publish_one(self, kind: str, name: str, now: Moment) -> Batch:
+        readings = self._own_readings(kind, name)
+        for duty in self._speakers[kind]:
+            readings += duty.readings(kind, name)
+        return self.publisher.batch(kind, name, tuple(readings), now)
+
+    def _own_readings(self, kind: str, name: str) -> list[Reading]:
+        if kind == "rack":
+            return rack_readings(self.racks[name])
+        if kind == "power_node":
+            return node_readings(self.nodes[name])
+        if kind == "cooling_node":
+            return cooling_readings(self.cooling[name])
+        return draw_readings(site_draw(list(self.racks.values())))
+
+
+def _speakers(duties: tuple[Duty, ...]) -> dict[str, tuple[Duty, ...]]:
+    """Find the duties that add to the batches of each kind of target."""
+    adding = [duty for duty in duties if type(duty).readings is not Duty.readings]
+    return {kind: tuple(duty for duty in adding if kind in duty.speaks_of) for kind in Duty.speaks_of}
 
 
 def _listeners(duties: tuple[Duty, ...]) -> dict[str, tuple[Duty, ...]]:

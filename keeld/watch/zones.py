@@ -35,6 +35,7 @@ class Zones(Duty):
     """Rules 16 and 46."""
 
     name: ClassVar[str] = "zones"
+    speaks_of = frozenset({"cooling_node"})
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
