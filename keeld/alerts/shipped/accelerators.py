@@ -24,6 +24,7 @@ XID = Rule(
     base=0.5,
     inhibits=frozenset({"gpu_missing"}),
     inhibits_early=True,
+    advice="Do what is said of this error; a GPU that errs again after its reset needs a replacement.",
 )
 
 GPU_MISSING = Rule(

@@ -23,6 +23,7 @@ KEELD_DELIVERY = Rule(
     base=0.5,
     inhibits=frozenset({"keeld_delivery"}),
     inhibits_early=True,
+    advice="Mend the part that is named: the disk, the way to the database, or the channel.",
 )
 """A database or a link that is away is no alarm: readings wait on the disk. What matters is when they no longer can."""
 
@@ -45,6 +46,7 @@ KEELD_HOST = Rule(
     },
     off_s=QUARTER_HOUR_S,
     base=0.5,
+    advice="Mend what is named on the host that keeld runs on.",
 )
 
 RULES: tuple[Rule, ...] = (KEELD_DELIVERY, KEELD_HEARTBEAT, KEELD_HOST)

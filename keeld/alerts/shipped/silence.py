@@ -58,19 +58,6 @@ SOURCE_STALE = Rule(
     advice="Check its power, its network port and its address; of accelerators the driver on their host.",
 )
 
-SOURCE_STALE = Rule(
-    number=32,
-    name="source_stale",
-    title="does not answer",
-    levels={
-        PLANT: (level(Severity.INFO, 0.5, 0.0), level(Severity.WARNING, 0.5, QUARTER_HOUR_S)),
-        MINING: (level(Severity.WARNING, 0.5, FIVE_MINUTES_S),),
-    },
-    off_s=30.0,
-    base=0.5,
-    advice="Check its power, its network port and its address; of accelerators the driver on their host.",
-)
-
 PATH_DOWN = replace(
     SOURCE_STALE,
     title="is silent with all behind it",
