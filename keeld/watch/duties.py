@@ -15,6 +15,7 @@ from keeld.watch.demand import SupplyContract
 from keeld.watch.duty import Duty
 from keeld.watch.effectiveness import EnergySpent
 from keeld.watch.faults import Faults
+from keeld.watch.feed_notes import FeedNotes
 from keeld.watch.forecast import NextToBreak
 from keeld.watch.fouling import Fouling
 from keeld.watch.gpus import Accelerators
@@ -41,6 +42,7 @@ from keeld.watch.work import AlarmQualityWatch, WorkOverrun
 from keeld.watch.zones import Zones
 
 DUTIES: tuple[type[Duty], ...] = (
+    FeedNotes,
     EnergyCounters,
     BreakerHeat,
     Validity,

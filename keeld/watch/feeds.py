@@ -48,6 +48,7 @@ class FeedState:
         "feed",
         "load_watts",
         "low_samples",
+        "noted",
         "proof",
         "rack_id",
         "siblings",
@@ -66,6 +67,8 @@ class FeedState:
         self.base_watts: float | None = None
         self.low_samples = 0
         self.proof = ""
+        self.noted: tuple[float, float] | None = None
+        """What it and its siblings carried before a restart, in W."""
 
     @property
     def intakes(self) -> list[Intake]:
@@ -107,6 +110,7 @@ class FeedState:
         heard = [pdu.answered_ns for pdu in self.intakes if pdu.answered_ns is not None]
         self.since_ns = max(pdu.silent_since_ns or 0 for pdu in self.intakes)
         if not heard:
+            self.load_watts, self.base_watts = self.noted or (None, None)
             return
         last_ns = min(heard)
         self.load_watts = mean_watts(self.feed.inlets, last_ns - _RISE_NS, last_ns, least=1)
@@ -292,7 +296,7 @@ class FeedWatch:
         return _ALIVE if state.is_alive else None
 
     def _dead_node(self, state: FeedState, now: Moment) -> str | None:
-        """Find the highest node under which two or more feeds hang and every one of them is silent or without voltage."""
+        """Find the highest node under which two or more feeds hang and every one is silent or without voltage."""
         found = None
         for node_id in self._topology.ancestors(state.feed.node.id if state.feed.node is not None else None):
             below = self._below[node_id]
