@@ -9,6 +9,8 @@ import gc
 import os
 import resource
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from keeld.errors import ConfigError, Problem
@@ -40,6 +42,16 @@ async def settle_memory() -> None:
         await asyncio.sleep(wait_s)
         gc.collect()
         gc.freeze()
+
+
+@contextmanager
+def nothing_collected() -> Iterator[None]:
+    """Put garbage collection off while much is built at once that stays: it would walk all of it again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def claim(directory: Path) -> int:

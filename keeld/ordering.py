@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from keeld import host
 from keeld.contract import CurtailOrder
 from keeld.judge import Judge, moment_now
 from keeld.settings import Settings
@@ -61,4 +62,5 @@ class Ordering:
         """Let the watch follow a configuration with the orders and rack states that hold."""
         now = moment_now()
         site = self._desk.book.applied(settings.site, now.wall_ns)
-        self._judge.note(self._judge.watch.reload(site, settings.rules, now, observe_s=settings.observe_s))
+        with host.nothing_collected():
+            self._judge.note(self._judge.watch.reload(site, settings.rules, now, observe_s=settings.observe_s))

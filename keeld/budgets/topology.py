@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keeld.budgets.intake import METERING_KINDS, Intake
 from keeld.budgets.joins import Join, join_of
@@ -24,7 +24,8 @@ from keeld.metrics import (
     POWER_SOURCE,
     TEMPERATURE,
 )
-from keeld.model import CoolingNode, Device, PowerNode, Rack, Site
+from keeld.model import Device, Rack, Site
+from keeld.trees import CoolingNode, PowerNode
 
 NOT_A_LOAD = frozenset({"pdu", "meter", "ups", "sensor", "cooling"})
 
@@ -156,7 +157,8 @@ def build(site: Site, previous: Mapping[str, Intake] | None = None) -> Topology:
     meters = node_meters(site, intakes)
     nodes = _plan_nodes(site, meters)
     _attach_tellers(nodes, intakes)
-    racks = {rack.id: _plan_rack(site, rack, intakes, nodes) for rack in site.racks.values()}
+    members = _members(intakes)
+    racks = {rack.id: _plan_rack(site, rack, members.get(rack.id, []), nodes) for rack in site.racks.values()}
     return Topology(site, intakes, racks, nodes, dict(site.cooling), _paths(intakes), _bottom_up(nodes))
 
 
@@ -218,8 +220,16 @@ def _attach_tellers(nodes: Mapping[str, NodePlan], intakes: Mapping[str, Intake]
             plan.thermometers[:0] = [named.source(TEMPERATURE, part) for part in _AMBIENT_PARTS]
 
 
-def _plan_rack(site: Site, rack: Rack, intakes: Mapping[str, Intake], nodes: Mapping[str, NodePlan]) -> RackPlan:
-    members = [intake for intake in intakes.values() if intake.device.rack == rack.id]
+def _members(intakes: Mapping[str, Intake]) -> dict[str, list[Intake]]:
+    """Sort devices by the rack they stand in."""
+    found: dict[str, list[Intake]] = defaultdict(list)
+    for intake in intakes.values():
+        if intake.device.rack is not None:
+            found[intake.device.rack].append(intake)
+    return found
+
+
+def _plan_rack(site: Site, rack: Rack, members: list[Intake], nodes: Mapping[str, NodePlan]) -> RackPlan:
     feeds = {letter: _feed(site, letter, node_id) for letter, node_id in rack.feeds.items()}
     _attach_meters(feeds, members, nodes)
     feed_ceiling = sum(feed.ceiling_watts for feed in feeds.values()) or BEYOND_ANY_SITE_WATTS
@@ -256,7 +266,7 @@ def _attach_meters(feeds: dict[str, Feed], members: list[Intake], nodes: Mapping
     for feed in feeds.values():
         plan = nodes.get(feed.node.id) if feed.node is not None else None
         if plan is not None and len(plan.feeds) == 1 and not plan.children:
-            feed.meters.extend(plan.meters)
+            feed.meters.extend(replace(meter, ratio=plan.node.efficiency) for meter in plan.meters)
 
 
 def _feed_of(feeds: dict[str, Feed], letter: str | None) -> Feed:
