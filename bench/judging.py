@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 from keeld.host import COLLECT_EVERY
 from keeld.metrics import CURRENT, ENERGY, FREQUENCY, POWER, POWER_FACTOR, TEMPERATURE, UTILISATION, VOLTAGE
-from keeld.model import Batch, Cord, Device, Moment, PowerNode, Rack, RackBudget, Reading, Site
+from keeld.model import Batch, Cord, Device, Moment, Rack, RackBudget, Reading, Site
+from keeld.trees import PowerNode
 from keeld.watch import Watch
 
 DEVICES = (100, 1_000, 10_000)

@@ -13,12 +13,13 @@ from keeld.fanout import Fanout
 from keeld.health import Health
 from keeld.judge import Judge, moment_now
 from keeld.live import Live
-from keeld.model import Device, Group, PowerNode, Rack, RackBudget, Site
+from keeld.model import Device, Group, Rack, RackBudget, Site
 from keeld.poller import Gates, LinkPoller, OutageLog
 from keeld.sender import Store
 from keeld.settings import InfluxSettings, StorageSettings
 from keeld.sinks.influx import InfluxSink
 from keeld.state import State
+from keeld.trees import PowerNode
 from keeld.watch import Watch
 
 _PROFILE = Path(__file__).parent / "pdu100.yaml"

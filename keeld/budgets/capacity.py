@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from keeld.budgets.coolants import liquid_watts
-from keeld.model import CoolingNode
+from keeld.trees import CoolingNode
 
 SPARE_UNITS = {"N": 0, "N+1": 1, "N+2": 2}
 

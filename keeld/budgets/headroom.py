@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from keeld.budgets.electrical import LOWEST_POWER_FACTOR, volt_amperes
-from keeld.model import PowerNode
+from keeld.trees import PowerNode
 
 _LEAST_POWER_FACTOR = 0.3
 

@@ -10,7 +10,8 @@ from keeld.budgets.interval import clamp
 from keeld.budgets.source import HELD, QUALITIES, Look, Value
 from keeld.budgets.topology import RackPlan
 from keeld.metrics import COOLING_OUTPUT, FLOW, TEMPERATURE, Metric
-from keeld.model import CoolingNode, Interval
+from keeld.model import Interval
+from keeld.trees import CoolingNode
 
 _MOST_SHARE = 1.1
 """Liquid heat above this share of the rack's power is a fault of a sensor, not heat."""

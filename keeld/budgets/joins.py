@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from keeld.model import PowerNode
+from keeld.trees import PowerNode
 
 _SQRT3 = math.sqrt(3.0)
 _THREE, _PAIR = 3, 2

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from keeld.budgets.electrical import volt_amperes
-from keeld.model import PowerNode
 from keeld.node_kinds import kind_named
+from keeld.trees import PowerNode
 
 BEYOND_ANY_SITE_WATTS = 1e9
 """Stands for a ceiling that the configuration does not give (it should), so that every sum stays finite."""

@@ -16,7 +16,7 @@ from keeld.budgets.joins import Join
 from keeld.budgets.meters import Meter
 from keeld.budgets.source import ESTIMATED, GOOD, HELD, UNKNOWN, Look, Source, Value
 from keeld.budgets.topology import Feed, NodePlan, Topology
-from keeld.model import PowerNode
+from keeld.trees import PowerNode
 
 _NO_LIMIT_AMPERES = 1e6
 _THREE, _PAIR = 3, 2

@@ -27,19 +27,7 @@ from keeld.config.site_schema import (
 from keeld.contract import Contract, DemandLimit
 from keeld.credentials import Secret
 from keeld.metrics import CATALOGUE
-from keeld.model import (
-    Cord,
-    Device,
-    Identity,
-    OwnRule,
-    PowerNode,
-    PowerSource,
-    Rack,
-    RackBudget,
-    RuleSettings,
-    Severity,
-    Site,
-)
+from keeld.model import Cord, Device, Identity, OwnRule, Rack, RackBudget, RuleSettings, Severity, Site
 from keeld.settings import (
     ChannelSettings,
     HeartbeatSettings,
@@ -50,6 +38,7 @@ from keeld.settings import (
     Settings,
     StorageSettings,
 )
+from keeld.trees import PowerNode, PowerSource
 
 _KILO = 1000.0
 Secrets = Mapping[SecretPath, Secret]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keeld.climate import WATER_CLASSES, ThermalClass
 from keeld.config.site_schema import CoolingEntry, ThermalClassEntry
-from keeld.model import CoolingNode
+from keeld.trees import CoolingNode
 
 _KILO = 1000.0
 

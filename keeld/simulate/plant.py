@@ -14,12 +14,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from keeld.model import Device, PowerNode, Site
+from keeld.model import Device, Site
 from keeld.simulate.cooling import AirZone, LiquidLoop
 from keeld.simulate.effects import NOTHING
 from keeld.simulate.electrical import THREE_PHASE, Wiring, power_of, wiring_of
 from keeld.simulate.lines import Lines, Tap
 from keeld.simulate.machines import AMBIENT_CELSIUS, DEFAULT_PACE, GpuNode, Miner, Pace, Surroundings
+from keeld.trees import PowerNode
 
 DEFAULT_VOLTS = 415.0
 DEFAULT_MINER_WATTS = 3400.0

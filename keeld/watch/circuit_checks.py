@@ -27,7 +27,8 @@ from keeld.budgets.validity import (
     power_bounds,
 )
 from keeld.metrics import CURRENT, POWER, VOLTAGE, Metric
-from keeld.model import Moment, PowerNode
+from keeld.model import Moment
+from keeld.trees import PowerNode
 from keeld.watch.doubts import Doubts
 
 _SQRT3 = math.sqrt(3.0)

@@ -25,7 +25,8 @@ from keeld.metrics import (
     UNIT_STATE,
     Metric,
 )
-from keeld.model import CoolingNode, Interval
+from keeld.model import Interval
+from keeld.trees import CoolingNode
 from keeld.watch.racks import RackState
 from keeld.watch.rulebook import Windows
 

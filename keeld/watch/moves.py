@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from keeld.budgets.electrical import LOWEST_POWER_FACTOR
 from keeld.budgets.failover import NOTHING, WHOLE, Fate, Shift, add, line_gain, minus, part, shift
 from keeld.budgets.source import HELD, QUALITIES, Look, Value
-from keeld.model import Interval, PowerNode
+from keeld.model import Interval
+from keeld.trees import PowerNode
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import RackState
 from keeld.watch.rulebook import Windows

@@ -13,7 +13,8 @@ from keeld.budgets.intake import Intake
 from keeld.budgets.source import Look
 from keeld.budgets.topology import RackPlan
 from keeld.budgets.window import SLOT_S, Mean
-from keeld.model import CoolingNode, Interval, Moment
+from keeld.model import Interval, Moment
+from keeld.trees import CoolingNode
 from keeld.watch.rulebook import NOT_OVER, Rulebook, Windows, set_of
 
 SLOT_CAP_S = 2 * SLOT_S

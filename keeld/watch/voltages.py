@@ -12,7 +12,8 @@ from keeld.alerts.machine import Span
 from keeld.alerts.rules import PLANT, Level
 from keeld.budgets.source import HELD, SECOND_NS, Look, Source
 from keeld.metrics import VOLTAGE
-from keeld.model import Moment, PowerNode
+from keeld.model import Moment
+from keeld.trees import PowerNode
 from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.nodes import NodeState
 from keeld.watch.racks import SLOT_CAP_S

@@ -18,7 +18,8 @@ from keeld.budgets.source import Look
 from keeld.budgets.topology import build
 from keeld.climate import CLASSES
 from keeld.metrics import COOLING_OUTPUT, FLOW, TEMPERATURE
-from keeld.model import Batch, CoolingNode, Device, Interval, Rack, Reading, Site
+from keeld.model import Batch, Device, Interval, Rack, Reading, Site
+from keeld.trees import CoolingNode
 
 VECTORS = json.loads((Path(__file__).parents[1] / "golden" / "cooling.json").read_text())
 LOOK = Look(1_000)

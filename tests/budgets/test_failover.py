@@ -10,7 +10,8 @@ from keeld.budgets.failover import add, cords_of, part, shift, sort_machines, su
 from keeld.budgets.source import GOOD, SECOND_NS, UNKNOWN, Look, Value
 from keeld.budgets.topology import build
 from keeld.metrics import POWER
-from keeld.model import Batch, Cord, Device, PowerNode, Rack, Reading, Site
+from keeld.model import Batch, Cord, Device, Rack, Reading, Site
+from keeld.trees import PowerNode
 
 NOW = 100 * SECOND_NS
 

@@ -15,7 +15,7 @@ from keeld.budgets.limits import (
     watts_of,
 )
 from keeld.budgets.source import ESTIMATED, GOOD, UNKNOWN, Value
-from keeld.model import PowerNode
+from keeld.trees import PowerNode
 from keeld.views import Verdict
 
 

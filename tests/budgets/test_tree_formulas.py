@@ -24,7 +24,8 @@ from keeld.budgets.ratios import diversity_ratio, oversubscription_ratio
 from keeld.budgets.residual import add_parts, measured, residual
 from keeld.budgets.source import GOOD, UNKNOWN, Value
 from keeld.budgets.unbalance import unbalance_of
-from keeld.model import Interval, PowerNode, PowerSource
+from keeld.model import Interval
+from keeld.trees import PowerNode, PowerSource
 
 amps = st.floats(0.0, 1000.0)
 watts = st.floats(0.0, 5e6)

@@ -27,7 +27,8 @@ from keeld.budgets.validity import (
     power_bounds,
 )
 from keeld.metrics import HUMIDITY, POWER, POWER_FACTOR, TEMPERATURE
-from keeld.model import Batch, Device, PowerNode, Rack, Reading, Site
+from keeld.model import Batch, Device, Rack, Reading, Site
+from keeld.trees import PowerNode
 
 SECOND = 1_000_000_000
 

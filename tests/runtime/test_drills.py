@@ -13,9 +13,10 @@ from keeld.fanout import Fanout
 from keeld.health import Health
 from keeld.judge import Judge, moment_now
 from keeld.live import Live
-from keeld.model import Device, Notice, PowerNode, Rack, RackBudget, Severity, Site
+from keeld.model import Device, Notice, Rack, RackBudget, Severity, Site
 from keeld.settings import ChannelSettings
 from keeld.state import State
+from keeld.trees import PowerNode
 from keeld.watch import Watch
 
 FEED = PowerNode(id="f", breaker_amperes=60.0, voltage_volts=415.0, phases=3)

@@ -8,11 +8,12 @@ from keeld.fanout import Fanout
 from keeld.health import Health
 from keeld.judge import Judge, moment_now
 from keeld.live import Live
-from keeld.model import Device, PowerNode, Rack, RackBudget, Site
+from keeld.model import Device, Rack, RackBudget, Site
 from keeld.ordering import Ordering
 from keeld.settings import Settings
 from keeld.state import State
 from keeld.state.orders import OrderDesk
+from keeld.trees import PowerNode
 from keeld.watch import Watch
 
 BUDGETS = {"": RackBudget(power_watts=40e3), "ai": RackBudget(power_watts=33e3)}

@@ -11,20 +11,9 @@ import pytest
 from keeld.alerts.shipped import SHIPPED
 from keeld.errors import Outage
 from keeld.metrics import CURRENT, POWER
-from keeld.model import (
-    Batch,
-    CoolingNode,
-    Device,
-    Moment,
-    Notice,
-    PowerNode,
-    Rack,
-    RackBudget,
-    Reading,
-    Site,
-    Transition,
-)
+from keeld.model import Batch, Device, Moment, Notice, Rack, RackBudget, Reading, Site, Transition
 from keeld.ticker import phase_ns
+from keeld.trees import CoolingNode, PowerNode
 from keeld.watch import RestoredAlarm, Watch, rulebook
 
 SECOND = 1_000_000_000

@@ -20,7 +20,8 @@ from keeld.metrics import (
     UNIT_ALARM,
     VOLTAGE,
 )
-from keeld.model import Device, PowerNode, PowerSource, Rack, RackBudget, Reading, Site
+from keeld.model import Device, Rack, RackBudget, Reading, Site
+from keeld.trees import PowerNode, PowerSource
 from keeld.views import Verdict
 
 Answer = tuple[Reading, ...] | Outage | None

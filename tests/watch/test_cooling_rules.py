@@ -25,7 +25,8 @@ from keeld.metrics import (
     TEMPERATURE_SETPOINT,
     UNIT_STATE,
 )
-from keeld.model import CoolingNode, Device, PowerNode, Rack, RackBudget, Reading, RuleSettings, Site
+from keeld.model import Device, Rack, RackBudget, Reading, RuleSettings, Site
+from keeld.trees import CoolingNode, PowerNode
 
 SECOND = 1_000_000_000
 RACK_WATTS = 40_000.0

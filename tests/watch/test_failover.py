@@ -10,7 +10,8 @@ import pytest
 from keeld.budgets.aftermath import Survival
 from keeld.errors import Outage
 from keeld.metrics import POWER
-from keeld.model import Cord, Device, PowerNode, Reading
+from keeld.model import Cord, Device, Reading
+from keeld.trees import PowerNode
 
 
 def cases_after(kit, site, poll, *, span_s=400, rack=None):

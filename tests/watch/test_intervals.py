@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from keeld.errors import Outage
 from keeld.metrics import COVERAGE, POWER, POWER_ESTIMATE, POWER_HI, POWER_LO
-from keeld.model import Batch, Device, PowerNode, Quality, Rack, RackBudget, Reading, Site
+from keeld.model import Batch, Device, Quality, Rack, RackBudget, Reading, Site
+from keeld.trees import PowerNode
 from keeld.views import Verdict
 from keeld.watch import Watch
 

@@ -9,7 +9,8 @@ import pytest
 
 from keeld.errors import Outage
 from keeld.metrics import POWER, POWER_SOURCE
-from keeld.model import Device, Notice, PowerSource, RackBudget, Reading, Severity
+from keeld.model import Device, Notice, RackBudget, Reading, Severity
+from keeld.trees import PowerSource
 from keeld.watch.survivors import strain_of
 
 

@@ -18,7 +18,8 @@ from keeld.metrics import (
     TEMPERATURE,
     UPTIME,
 )
-from keeld.model import Device, Notice, PowerNode, Rack, RackBudget, Reading, Site
+from keeld.model import Device, Notice, Rack, RackBudget, Reading, Site
+from keeld.trees import PowerNode
 
 WATTS, IDLE_WATTS, RATE = 3_300.0, 130.0, 200e12
 

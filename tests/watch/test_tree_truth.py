@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from keeld.errors import Outage
 from keeld.metrics import CURRENT, POWER
-from keeld.model import Batch, Cord, Device, Moment, PowerNode, Rack, RackBudget, Reading, Site
+from keeld.model import Batch, Cord, Device, Moment, Rack, RackBudget, Reading, Site
+from keeld.trees import PowerNode
 from keeld.watch import Watch
 
 SECOND = 1_000_000_000

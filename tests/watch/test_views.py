@@ -20,19 +20,8 @@ from keeld.metrics import (
     LOAD_RATIO,
     POWER,
 )
-from keeld.model import (
-    OWN_DRIVER,
-    Batch,
-    CoolingNode,
-    Device,
-    Group,
-    Moment,
-    PowerNode,
-    Rack,
-    RackBudget,
-    Reading,
-    Site,
-)
+from keeld.model import OWN_DRIVER, Batch, Device, Group, Moment, Rack, RackBudget, Reading, Site
+from keeld.trees import CoolingNode, PowerNode
 from keeld.views import Verdict
 from keeld.watch import Watch
 
