@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 from keeld.alerts.board import Board
+from keeld.budgets.meters import Meter
 from keeld.budgets.source import HELD
-from keeld.budgets.topology import Meter
 from keeld.model import Moment
 from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.feeds import FeedState
