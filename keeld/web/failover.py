@@ -10,13 +10,17 @@ _DEVICES_SHOWN = 100
 
 
 def failover_form(case: FailoverCase) -> Form:
-    """Give one case; of a node's many survivors the worst, and how many there are."""
+    """Give one case; of a node's many survivors the worst, and how many there are.
+
+    `day_peak_ratio` is of what the survivors may carry for hours; null where no peak of the last day is known.
+    """
     return {
         "target": {"kind": case.target_kind, "id": case.target_id},
         "label": case.label,
         "racks": len(case.racks),
         "survival": case.survival,
         "text": case.text,
+        "day_peak_ratio": case.peak_ratio,
         "survivors": [_survivor_form(survivor) for survivor in case.survivors[:_SURVIVORS_SHOWN]],
         "survivors_total": len(case.survivors),
         "dead_watts": interval_form(case.dead),

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
 from keeld.live import Latest, Packed
-from keeld.model import Batch, Device, Interval, Quality, Transition
+from keeld.model import AlertState, Batch, Device, Interval, Quality, Transition
 from keeld.text import rfc3339
-from keeld.views import Alarm, Judgement, NodeView, RackView, SiteView, Verdict
-from keeld.web.source import Queue, Source, Span
+from keeld.views import Alarm, Judgement, NodeView, RackView, Verdict
+from keeld.web.source import Span
 
 Form = dict[str, Any]
-
-
-def site_form(source: Source, view: SiteView) -> Form:
-    """Give the whole site: what the page shows and refreshes."""
-    settings = source.settings
-    return {
-        "time": rfc3339(view.time_ns),
-        "age_s": round(max(0.0, (time.time_ns() - view.time_ns) / 1e9), 3),
-        "site": settings.site.name,
-        "timezone": settings.site.timezone,
-        "timings_note": settings.timings_note,
-        "draw_watts": interval_form(view.draw),
-        "racks": [rack_form(rack) for rack in view.racks],
-        "nodes": [node_form(node) for node in view.nodes],
-        "alerts": [alarm_form(alarm) for alarm in view.alarms],
-        "balance": balance_form(source, source.queue()),
-        "findings": list(source.findings()),
-        "not_ready": source.ready(),
-    }
+STANDINGS = ("open", "follows", "pending", "observed", "shelved", "maintenance", "flood")
+"""How an alarm may stand to those who look after it: open is theirs; all others were not sent, each for a reason."""
 
 
 def rack_form(view: RackView) -> Form:
@@ -44,6 +26,8 @@ def rack_form(view: RackView) -> Form:
         "row": rack.row,
         "state": rack.state,
         "tenant": rack.tenant,
+        "redundancy": rack.redundancy,
+        "feeds": dict(rack.feeds),
         "verdict": view.verdict,
         "why": _why(view.verdict, view.judgements),
         "is_structural": is_structural(view),
@@ -53,6 +37,7 @@ def rack_form(view: RackView) -> Form:
         "liquid_heat_watts": interval_form(view.liquid),
         "feeds_watts": {feed: interval_form(draw) for feed, draw in view.feeds.items()},
         "failover_text": view.failover,
+        "usable_headroom_watts": view.usable_watts,
         "budget": {
             "power_watts": budget.power_watts,
             "air_watts": budget.air_watts,
@@ -115,6 +100,15 @@ def interval_form(interval: Interval | None) -> Form | None:
     }
 
 
+def standing(alarm: Alarm) -> str:
+    """Say in one of STANDINGS whom an alarm waits for, or why nobody was told of it."""
+    if alarm.quiet:
+        return alarm.quiet
+    if alarm.state is AlertState.PENDING:
+        return "pending"
+    return "follows" if alarm.held_by and not alarm.is_told else "open"
+
+
 def alarm_form(alarm: Alarm) -> Form:
     """Give an alarm that is not OK."""
     return {
@@ -133,7 +127,12 @@ def alarm_form(alarm: Alarm) -> Form:
         "title": alarm.title,
         "text": alarm.text,
         "cause": alarm.cause,
+        "standing": standing(alarm),
+        "is_told": alarm.is_told,
+        "held_by": alarm.held_by,
         "quiet": alarm.quiet,
+        "quiet_id": alarm.quiet_id,
+        "quiet_until": _time(alarm.quiet_until_ns),
         "owner": alarm.owner,
         "children": list(alarm.children),
         "children_total": alarm.child_count,
@@ -217,31 +216,6 @@ def batch_form(batch: Batch | Packed) -> Form:
 def span_form(span: Span) -> Form:
     """Give one minute of a series."""
     return {"time": rfc3339(span.minute_ns), "min": span.min, "mean": span.mean, "max": span.max}
-
-
-def balance_form(source: Source, queue: Queue) -> Form:
-    """Give keeld's books: what came in, where it went and what waits."""
-    health = source.health
-    return {
-        "uptime_s": round((time.monotonic_ns() - health.started_mono_ns) / 1e9, 1),
-        "devices": len(source.settings.site.devices),
-        "polls": health.polls,
-        "outages": health.outages.total(),
-        "readings": health.readings,
-        "points_acknowledged": health.points_acknowledged,
-        "points_stored": dict(health.points_stored),
-        "points_in_history": health.points_in_history,
-        "points_dead": health.points_dead.total(),
-        "points_evicted": health.points_evicted.total(),
-        "spool_points": queue.spool_points,
-        "spool_files": queue.spool_files,
-        "spool_bytes": queue.spool_bytes,
-        "spool_oldest_s": queue.spool_oldest_s,
-        "batches_dropped": sum(queue.dropped.values()),
-        "messages_sent": health.notifications.total(),
-        "messages_waiting": sum(queue.messages.values()),
-        "messages_dead": health.notifications_dead.total(),
-    }
 
 
 def devices_of_rack(devices: Iterable[Device], rack: str) -> list[str]:

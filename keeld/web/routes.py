@@ -22,6 +22,8 @@ from keeld.text import rfc3339
 from keeld.views import SiteView
 from keeld.web import forms
 from keeld.web.acts import Acts
+from keeld.web.commands import commands_form, rack_commands_form
+from keeld.web.document import site_form
 from keeld.web.drill import Drill
 from keeld.web.exposition import CONTENT_TYPE, exposition
 from keeld.web.failover import failover_form
@@ -36,6 +38,11 @@ _FILES = {
     "/": ("index.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
+    "/build.js": ("build.js", "text/javascript"),
+    "/alerts.js": ("alerts.js", "text/javascript"),
+    "/outlook.js": ("outlook.js", "text/javascript"),
+    "/rack.js": ("rack.js", "text/javascript"),
+    "/wall.js": ("wall.js", "text/javascript"),
     "/words.js": ("words.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
@@ -108,7 +115,7 @@ class Routes:
     async def _site(self, request: web.Request) -> web.Response:
         now_s = time.monotonic()
         if now_s >= self._site_until_s:
-            self._site_body = orjson.dumps(forms.site_form(self._source, self._source.site_view()))
+            self._site_body = orjson.dumps(site_form(self._source, self._source.site_view()))
             self._site_packed = b""
             self._site_until_s = now_s + _FRESH_S
         if "gzip" not in request.headers.get("Accept-Encoding", ""):
@@ -129,7 +136,9 @@ class Routes:
             return await _unknown("rack", name, [rack.rack.id for rack in view.racks])
         devices = forms.devices_of_rack(self._source.settings.site.devices.values(), name)
         cases = [failover_form(case) for case in await self._source.failover(name)]
-        return answer(forms.rack_form(found) | {"devices": self._summaries(devices), "failover": cases})
+        commands = rack_commands_form(name, self._source.settings)
+        more = {"devices": self._summaries(devices), "failover": cases, "commands": commands}
+        return answer(forms.rack_form(found) | more)
 
     async def _headroom(self, request: web.Request) -> web.Response:
         name = request.query.get("rack")
@@ -150,7 +159,9 @@ class Routes:
 
     async def _alerts(self, _: web.Request) -> web.Response:
         view = self._source.site_view()
-        return _listing(view, "alerts", map(forms.alarm_form, view.alarms))
+        settings = self._source.settings
+        listed = (forms.alarm_form(alarm) | {"commands": commands_form(alarm, settings)} for alarm in view.alarms)
+        return _listing(view, "alerts", listed)
 
     async def _transitions(self, request: web.Request) -> web.Response:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from keeld.alerts.acts import Act, Done, RefusedError
 from keeld.alerts.selector import Selector, parse
 from keeld.budgets.aftermath import FailoverCase, Survival, Survivor
 from keeld.budgets.headroom import Headroom, Room
+from keeld.contract import CurtailOrder
 from keeld.errors import ConfigError, Outage, Problem
 from keeld.fanout import Fanout, Subscription
 from keeld.health import Health
@@ -35,15 +37,20 @@ from keeld.model import (
 )
 from keeld.settings import HttpSettings, Settings
 from keeld.state import Audited
+from keeld.state.orders import RackMove
 from keeld.views import (
     Alarm,
     AlarmQuality,
+    DemandView,
+    Forecast,
     HoldView,
     Judgement,
     NodeView,
+    OrderView,
     RackView,
     RuleView,
     SiteView,
+    Suspect,
     Verdict,
     WouldHave,
 )
@@ -68,6 +75,7 @@ def judge(rack: str, constraint: str, limit: float, value: Interval, **changed: 
 
 
 def rack_view(name: str, row: str, draw: Interval, *judgements: Judgement, **facts: Any) -> RackView:
+    seen = {key: facts.pop(key) for key in ("usable_watts", "failover") if key in facts}
     measured = [item for item in judgements if item.load_ratio is not None]
     words = [item.verdict for item in judgements]
     return RackView(
@@ -79,6 +87,7 @@ def rack_view(name: str, row: str, draw: Interval, *judgements: Judgement, **fac
         binding=max(measured, key=lambda item: item.load_ratio or 0, default=None),
         judgements=judgements,
         feeds={"a": draw},
+        **seen,
     )
 
 
@@ -91,9 +100,18 @@ ENDLESS = Interval(0.0, None, float("inf"), 0.0, Quality.UNKNOWN, structural=("r
 
 def racks() -> tuple[RackView, ...]:
     return (
-        rack_view("r01", "a", GOOD, judge("r01", "power", 30_000.0, GOOD), label="R01 (old C-14)"),
+        rack_view("r01", "a", GOOD, judge("r01", "power", 30_000.0, GOOD), label="R01 (old C-14)", usable_watts=3200.0),
         rack_view("r02", "a", LOST, judge("r02", "power", 30_000.0, LOST, why="no data from pdu-r02-b")),
-        rack_view("r08", "a", OVER, judge("r08", "power", 30_000.0, OVER), judge("r08", "air", 40_000.0, OVER)),
+        rack_view(
+            "r08",
+            "a",
+            OVER,
+            judge("r08", "power", 30_000.0, OVER),
+            judge("r08", "air", 40_000.0, OVER),
+            feeds={"a": "a3-12"},
+            usable_watts=-200.0,
+            failover="If feed A dies now, b3-12 trips.",
+        ),
         rack_view(
             "r10", "c", NEVER, judge("r10", "power", 30_000.0, NEVER, why="never measured: r10", structural=True)
         ),
@@ -155,6 +173,7 @@ FAILOVER = FailoverCase(
     dead_devices=(HOSTILE,),
     degraded_devices=(),
     text=f"If feed A dies now, phase L2 of b3-12 goes to 104 % of its 60 A breaker and trips. {HOSTILE}",
+    peak_ratio=1.31,
 )  # fmt: skip
 
 
@@ -165,6 +184,58 @@ HEADROOMS = (
     ),
     Headroom(rack="r03", label="r03", watts=None, rooms=(), peak_watts=None),
 )  # fmt: skip
+
+
+def alarm(name: str, **changed: Any) -> Alarm:
+    """An alarm like ALARM, about something else and only a warning."""
+    said = {"key": f"dal1:{name}:rack:r02", "alert_id": name, "rule": name, "target_id": "r02", "title": f"r02 {name}",
+            "severity": Severity.WARNING, "text": f"About {name}"}  # fmt: skip
+    return dataclasses.replace(ALARM, **(said | changed))
+
+
+HOUR_NS = 3600 * 1_000_000_000
+ALARMS = (
+    dataclasses.replace(ALARM, children=("r02 follows", HOSTILE), child_count=25, is_first_out=True),
+    alarm("leak", owner="eve", is_latched=True, severity=Severity.CRITICAL, state=AlertState.CLEARING),
+    alarm("follows", held_by=ALARM.key, cause=ALARM.key, is_told=False),
+    alarm("observed", quiet="observed", quiet_until_ns=ALARM.since_ns + HOUR_NS, is_told=False),
+    alarm("shelved", quiet="shelved", quiet_id="sh3lf", quiet_until_ns=ALARM.since_ns + HOUR_NS),
+    alarm("worked", quiet="maintenance", quiet_id="w0rk", quiet_until_ns=ALARM.since_ns + HOUR_NS),
+    alarm("flooded", quiet="flood", is_told=False),
+    alarm("waiting", state=AlertState.PENDING, is_told=False, title=""),
+)
+"""One of each standing."""
+FORECASTS = (
+    Forecast(target_kind="rack", target_id="r01", label="R01", constraint="power", load_ratio=0.91,
+             lower_s=2_400.0, median_s=4_320.0, upper_s=None),
+    Forecast(target_kind="power_node", target_id="a3-12", label="", constraint="current", load_ratio=0.88,
+             lower_s=5_400.0, median_s=9_000.0, upper_s=14_400.0),
+)  # fmt: skip
+SUSPECTS = (
+    Suspect(device="pdu-r08-a", metric="power_watts", part="L2", check="stuck", reason=f"has not moved {HOSTILE}",
+            since_ns=ALARM.since_ns),
+)  # fmt: skip
+CAP = DemandView(
+    name="cap", interval_s=900, is_rolling=False, limit_watts=10e6, last=Interval(9.0e6, 9.1e6, 9.2e6),
+    projected=Interval(9.3e6, 9.4e6, 9.6e6), allowed_watts=10.7e6, shed_watts=0.0, left_s=420.0, peak=None,
+)  # fmt: skip
+TARIFF = dataclasses.replace(
+    CAP, name="tariff", is_rolling=True, limit_watts=9e6, allowed_watts=8.2e6, shed_watts=1.2e6, last=None,
+    peak=Interval(9.5e6, 9.6e6, 9.7e6, 0.0, Quality.ESTIMATED),
+)  # fmt: skip
+ORDER = OrderView(
+    order=CurtailOrder(
+        id="o1", target_kind="site", target_id="dal1", most_watts=5e6, begins_ns=ALARM.since_ns,
+        met_by_ns=ALARM.since_ns + HOUR_NS, ends_ns=ALARM.since_ns + 2 * HOUR_NS, source="ercot", note=HOSTILE,
+    ),
+    compliance="over", draw=Interval(5.9e6, 6.0e6, 6.1e6), allowed_watts=5.5e6,
+)  # fmt: skip
+FULL = {
+    "alarms": ALARMS, "forecasts": FORECASTS, "suspects": SUSPECTS, "demands": (CAP, TARIFF),
+    "figures": {"pue_ratio/hour": 1.21, "pue_ratio/day": 1.19, "pue_power_ratio": 1.234},
+    "observed_until_ns": ALARM.since_ns + 72 * HOUR_NS,
+}  # fmt: skip
+"""A site on which everything goes on that the page has a place for."""
 
 
 class FakeDesk:
@@ -226,7 +297,7 @@ class FakeSource:
             for name in ("pdu-r08-a", "pdu-r08-b", "pdu-r08-c")
         }  # fmt: skip
         self.settings = Settings(
-            site=Site(name="dal1", timezone="America/Toronto", devices=devices),
+            site=Site(name="dal1", timezone="America/Toronto", devices=devices, racks={"r08": Rack(id="r08")}),
             http=http,
             timings_note="demo timings",
         )
@@ -243,6 +314,8 @@ class FakeSource:
         self.reload_problem = ""
         self.asked: list[tuple[Any, ...]] = []
         self.view_age_s = 0.0
+        self.seen: dict[str, Any] = {"alarms": (ALARM,)}
+        self.ordered: tuple[OrderView, ...] = ()
         self._poll(devices)
 
     def _poll(self, devices: dict[str, Device]) -> None:
@@ -268,7 +341,7 @@ class FakeSource:
         )  # fmt: skip
         time_ns = time.time_ns() - int(self.view_age_s * 1e9)
         total = Interval(91_000.0, None, 230_000.0, 0.61, Quality.ESTIMATED)
-        return SiteView(time_ns=time_ns, draw=total, racks=racks(), nodes=(node,), alarms=(ALARM,))
+        return SiteView(time_ns=time_ns, draw=total, racks=racks(), nodes=(node,), **self.seen)
 
     def findings(self) -> list[str]:
         return ["2 racks with power that nothing measures: r03, <b>r04</b>"]
@@ -305,6 +378,15 @@ class FakeSource:
 
     def unsubscribe(self, subscription: Subscription) -> None:
         self.fanout.unsubscribe(subscription)
+
+    def orders(self) -> tuple[OrderView, ...]:
+        return self.ordered
+
+    async def rack_moves(self, rack: str, limit: int) -> list[RackMove]:
+        return [
+            RackMove(rack=rack, before="mining", after="ai", time_ns=ALARM.since_ns, owner="ana", reason=HOSTILE,
+                     configured="ai")
+        ]  # fmt: skip
 
     async def reload(self) -> None:
         self.reloads += 1

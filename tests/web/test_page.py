@@ -193,7 +193,7 @@ async def test_a_rack_opens_and_closes_by_keyboard(browser: Browser, server: Ser
     await browser.press("Enter", 13)
     await browser.wait_for("!document.querySelector('#rack').hidden")
     seen = await browser.text("#rack")
-    for words in ("r08: OVER", "feed a 33.9 kW", "pdu-r08-a", "answers", "OUT: timeout, no answer in 3 s", "2 min ago",
+    for words in ("r08: OVER", "feed a (a3-12) 33.9 kW", "pdu-r08-a", "answers", "OUT: timeout, no answer in 3 s", "2 min ago",
                   "never", "not yet polled", "feed A", "WILL TRIP", "goes to 104 % of its 60 A breaker"):  # fmt: skip
         assert words in seen, words
     assert await browser.ask("location.hash") == "#rack=r08"
@@ -240,7 +240,7 @@ async def test_the_page_says_so_when_keeld_is_gone_and_when_it_is_back(browser: 
 
 async def test_a_fault_of_the_page_itself_looks_stale_and_shows_in_the_console(browser, server, monkeypatch):
     await browser.open(server.url, DESKTOP)
-    monkeypatch.setattr("keeld.web.forms.balance_form", lambda source, queue: {})
+    monkeypatch.setattr("keeld.web.document.balance_form", lambda source, queue: {})
     async with asyncio.timeout(10):
         while not browser.errors:  # noqa: ASYNC110 - the page is another process
             await asyncio.sleep(0.05)

@@ -1,193 +1,35 @@
 // The status page: asks for one document every 2 s and shows it. Everything from outside goes in as text.
+import { showAlerts, showCommands } from "./alerts.js";
+import { byId, figures, rows, say, sentences, show, verdictClass } from "./build.js";
+import { showOutlook } from "./outlook.js";
+import { askRack, askSlowly, showRack } from "./rack.js";
+import { showWall } from "./wall.js";
 import * as words from "./words.js";
 
 const EVERY_MS = 2000;
 const GIVE_UP_MS = 5000;
 const STALE_S = 10;
 
-const byId = (id) => document.getElementById(id);
-const made = new WeakMap();
 let shown = null;
 let shownAt = 0;
 let trouble = "";
 let selected = "";
 
-// Building blocks
+// The site
 
-function make(tag, className = "", ...children) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  node.append(...children);
-  return node;
-}
-
-function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-function show(node, text) {
-  node.hidden = !text;
-  say(node, text);
-}
-
-/** Keep one child of `parent` for each item, in order, so that focus and open details survive a refresh. */
-function match(parent, items, keyOf, create, update) {
-  const known = made.get(parent) ?? new Map();
-  made.set(parent, known);
-  const keys = new Set(items.map(keyOf));
-  for (const [key, node] of known) {
-    if (!keys.has(key)) { node.remove(); known.delete(key); }
-  }
-  items.forEach((item, place) => {
-    const key = keyOf(item);
-    if (!known.has(key)) known.set(key, create(item));
-    const node = known.get(key);
-    if (parent.children[place] !== node) parent.insertBefore(node, parent.children[place] ?? null);
-    update(node, item);
-  });
-}
-
-function figures(parent, pairs) {
-  match(parent, pairs, ([name]) => name,
-    () => make("div", "", make("dt"), make("dd"), make("div", "note")),
-    (node, [name, value, note]) => {
-      say(node.children[0], name);
-      say(node.children[1], value);
-      show(node.children[2], note ?? "");
-    });
-}
-
-function rows(table, items, keyOf, cellsOf) {
-  match(table.tBodies[0], items, keyOf, () => make("tr"), (row, item) => {
-    match(row, cellsOf(item).map((cell, place) => [place, cell]), ([place]) => place, () => make("td"),
-      (node, [, cell]) => {
-        const [text, className] = Array.isArray(cell) ? cell : [cell, ""];
-        node.className = className;
-        say(node, text);
-      });
-  });
-}
-
-const natural = new Intl.Collator("en", { numeric: true }).compare;
-const wordClass = (verdict) => ({ "OVER": "over", "CAN'T TELL": "cant_tell", "OK": "ok" })[verdict] ?? "";
-
-// A bar of one budget: the range that the measurements allow, the best value, the limit
-
-const SVG = "http://www.w3.org/2000/svg";
-
-function makeBar() {
-  const bar = document.createElementNS(SVG, "svg");
-  bar.setAttribute("class", "bar");
-  bar.setAttribute("viewBox", "0 0 130 8");
-  bar.setAttribute("preserveAspectRatio", "none");
-  bar.setAttribute("aria-hidden", "true");
-  for (const name of ["ground", "range", "best", "limit"]) {
-    const piece = document.createElementNS(SVG, "rect");
-    piece.setAttribute("class", name);
-    bar.append(piece);
-  }
-  return bar;
-}
-
-function drawBar(bar, judgement) {
-  const [ground, range, best, limit] = bar.children;
-  const scale = (value) => Math.min(130, Math.max(0, (100 * value) / judgement.limit));
-  const place = (piece, x, width, y, height) => {
-    for (const [name, value] of Object.entries({ x, width, y, height })) piece.setAttribute(name, value.toFixed(2));
-  };
-  const { lo, best: likely, hi } = judgement.value;
-  place(ground, 0, 100, 3, 2);
-  place(range, scale(lo), Math.max(0.5, (hi === null ? 130 : scale(hi)) - scale(lo)), 1, 6);
-  best.setAttribute("visibility", likely === null ? "hidden" : "visible");
-  place(best, scale(likely ?? 0) - 0.8, 1.6, 0, 8);
-  place(limit, 99.5, 1, 0, 8);
-}
-
-// Rack wall
-
-function makeTile(rack) {
-  const tile = make("button", "tile",
-    make("span", "head", make("span", "name"), make("span", "verdict")),
-    makeBar(), make("span", "line"), make("span", "line"), make("span", "line soft"));
-  tile.type = "button";
-  tile.setAttribute("aria-controls", "rack");
-  tile.addEventListener("click", () => select(selected === rack.id ? "" : rack.id));
-  return make("li", "", tile);
-}
-
-function updateTile(item, rack) {
-  const tile = item.firstChild;
-  const [head, bar, first, second, third] = tile.children;
-  const binding = rack.binding ?? rack.judgements[0] ?? null;
-  const [name, word] = head.children;
-  tile.className = `tile ${wordClass(rack.verdict)}${rack.is_structural ? " hatched" : ""}`;
-  tile.setAttribute("aria-expanded", String(rack.id === selected));
-  say(name, rack.label);
-  say(word, rack.judgements.length ? rack.verdict : "no budget");
-  word.className = `verdict ${rack.judgements.length ? wordClass(rack.verdict) : ""}`;
-  bar.toggleAttribute("hidden", !binding);
-  if (binding) drawBar(bar, binding);
-  show(first, binding ? words.load(binding) : words.interval(rack.draw_watts, "W"));
-  show(second, binding ? `${binding.constraint} binds, headroom ${words.headroom(binding)}` : "");
-  show(third, [
-    rack.label.includes(rack.id) ? "" : rack.id,
-    rack.why || (rack.is_structural ? "never measured" : ""),
-    binding ? `now ${words.interval(rack.draw_watts, "W")}` : "",
-    words.trust(rack.draw_watts),
-    rack.state === "ai" ? "" : rack.state,
-  ].filter(Boolean).join(" · "));
-}
-
-function showWall(racks) {
-  const byRow = Map.groupBy ? Map.groupBy(racks, (rack) => rack.row ?? "") : groupByRow(racks);
-  const names = [...byRow.keys()].sort(natural);
-  match(byId("wall"), names, (name) => name,
-    () => make("div", "", make("h3"), make("ul", "row")),
-    (node, name) => {
-      show(node.children[0], name ? `Row ${name}` : names.length > 1 ? "No row" : "");
-      const tiles = byRow.get(name).sort((one, other) => natural(one.id, other.id));
-      match(node.children[1], tiles, (rack) => rack.id, makeTile, updateTile);
-    });
-}
-
-function groupByRow(racks) {
-  const groups = new Map();
-  for (const rack of racks) groups.set(rack.row ?? "", [...(groups.get(rack.row ?? "") ?? []), rack]);
-  return groups;
-}
-
-// Alerts
-
-const URGENCY = { critical: 0, warning: 1, info: 2 };
-const STATES = { firing: "", pending: "not yet", clearing: "ending" };
-
-function showAlerts(alerts, zone) {
-  const sorted = [...alerts].sort((one, other) =>
-    URGENCY[one.severity] - URGENCY[other.severity] || String(one.since).localeCompare(String(other.since)));
-  match(byId("alerts"), sorted, (alert) => alert.key,
-    () => make("li", "", make("details", "", make("summary", "",
-      make("span", "word"), make("span", "title"), make("span", "soft")), make("pre"))),
-    (node, alert) => {
-      node.className = `alert ${alert.severity}`;
-      const [summary, text] = node.firstChild.children;
-      say(summary.children[0], [alert.severity, STATES[alert.state] ?? alert.state].filter(Boolean).join(", "));
-      say(summary.children[1], (alert.title || `${alert.rule} ${alert.target.id}`) + words.marks(alert));
-      say(summary.children[2], ` since ${words.moment(alert.since, zone)}, id ${alert.alert_id}`);
-      say(text, [alert.text, alert.cause && !alert.text.includes(alert.cause) ? `Cause: ${alert.cause}` : "",
-        `In hand? Type: keeld ack ${alert.alert_id}`].filter(Boolean).join("\n"));
-    });
-  byId("no-alerts").hidden = alerts.length > 0;
-}
-
-// Nodes and balance
-
-function judgementCells(judgement) {
-  return [
-    [judgement.why ? `${judgement.verdict}: ${judgement.why}` : judgement.verdict, `state-${wordClass(judgement.verdict)}`],
-    words.interval(judgement.value, judgement.unit),
-    words.load(judgement),
-    words.headroom(judgement),
-  ];
+function showSummary(site) {
+  const tally = (verdict) => site.racks.filter((rack) => rack.judgements.length && rack.verdict === verdict).length;
+  const total = site.alerts_total;
+  const unsent = [["observed", "would have paged"], ["shelved", "shelved"], ["maintenance", "quiet for work"],
+    ["follows", "follow"], ["flood", "in a digest"], ["pending", "not yet"]]
+    .filter(([name]) => total[name]).map(([name, word]) => `${total[name]} ${word}`);
+  figures(byId("summary"), [
+    ["Racks OVER", words.count(tally("OVER"))],
+    ["Racks CAN'T TELL", words.count(tally("CAN'T TELL"))],
+    ["Racks OK", words.count(tally("OK"))],
+    ["Site draws", words.interval(site.draw_watts, "W"), words.trust(site.draw_watts)],
+    ["Alerts", words.count(total.open), unsent.join(", ")],
+  ]);
 }
 
 function tightest(judgements) {
@@ -200,8 +42,9 @@ function showNodes(nodes) {
   rows(byId("nodes"), nodes, (node) => `${node.kind} ${node.id}`, (node) => {
     const judgement = tightest(node.judgements);
     if (!judgement) return [node.label, "no limit", "", words.interval(node.draw_watts, "W"), "", ""];
-    const [verdict, now, of, left] = judgementCells(judgement);
-    return [node.label, verdict, judgement.constraint, now, of, left];
+    const verdict = judgement.why ? `${judgement.verdict}: ${judgement.why}` : judgement.verdict;
+    return [node.label, [verdict, `state-${verdictClass(judgement.verdict)}`], words.constraint(judgement.constraint),
+      words.interval(judgement.value, judgement.unit), words.load(judgement), words.headroom(judgement)];
   });
 }
 
@@ -221,56 +64,52 @@ function showBalance(balance) {
   ]);
 }
 
-function showSummary(site) {
-  const tally = (verdict) => site.racks.filter((rack) => rack.judgements.length && rack.verdict === verdict).length;
-  figures(byId("summary"), [
-    ["Racks OVER", words.count(tally("OVER"))],
-    ["Racks CAN'T TELL", words.count(tally("CAN'T TELL"))],
-    ["Racks OK", words.count(tally("OK"))],
-    ["Site draws", words.interval(site.draw_watts, "W"), words.trust(site.draw_watts)],
-    ["Alerts", words.count(site.alerts.length)],
-  ]);
+function showSite(site) {
+  const urgent = site.alerts.some((alert) => alert.standing === "open" && alert.severity === "critical");
+  document.title = `${urgent ? "! " : ""}keeld ${site.site}`;
+  say(byId("site"), site.site);
+  show(byId("note"), site.timings_note);
+  byId("observed").hidden = !site.observed_until;
+  say(byId("observed-words"), site.observed_until
+    ? `Only observed until ${words.moment(site.observed_until, site.timezone)}: alerts are judged and shown, and only what cannot wait is sent.` : "");
+  showCommands(byId("observed-commands"), site.commands);
+  show(byId("not-ready"), site.not_ready.length ? `Not ready: ${site.not_ready.join("; ")}` : "");
+  showSummary(site);
+  showAlerts(site.alerts, site.timezone);
+  showOutlook(site);
+  showWall(site.racks, selected, choose);
+  showNodes(site.nodes);
+  sentences(byId("findings-section"), byId("findings"), site.findings, (sentence) => sentence, (sentence) => sentence);
+  showBalance(site.balance);
 }
 
 // One rack
 
-async function showRack() {
-  const section = byId("rack");
-  if (!selected) { section.hidden = true; return; }
+async function showSelected() {
+  if (!selected) { byId("rack").hidden = true; return; }
   const wanted = selected;
-  const answer = await ask(`api/v1/racks/${encodeURIComponent(wanted)}`);
-  if (wanted !== selected) return;
-  if (answer.status === 404) { select(""); return; }
-  const rack = await answer.json();
-  const feeds = Object.entries(rack.feeds_watts).map(([feed, draw]) => `feed ${feed} ${words.interval(draw, "W")}`);
-  say(byId("rack-title"), `${rack.label}: ${rack.verdict}${rack.why ? ` (${rack.why})` : ""}`);
-  say(byId("rack-facts"), [
-    `${rack.kind} ${rack.id}, ${rack.state}`, `draws ${words.interval(rack.draw_watts, "W")}`, ...feeds,
-    rack.draw_watts.provenance ? `measured by ${rack.draw_watts.provenance}` : "",
-  ].filter(Boolean).join(" · "));
-  rows(byId("budgets"), rack.judgements, (judgement) => judgement.constraint,
-    (judgement) => [judgement.constraint, ...judgementCells(judgement)]);
-  rows(byId("failover"), rack.failover, (item) => `${item.target.kind} ${item.target.id}`, failoverCells);
-  rows(byId("devices"), rack.devices, (device) => device.id, deviceCells);
-  section.hidden = false;
+  const [rack, slowly] = await Promise.all([askRack(wanted, ask), askSlowly(wanted, ask)]);
+  if (wanted !== selected || !shown) return;
+  if (!rack) { select(""); return; }
+  showRack(rack, shown, slowly);
+  byId("rack").hidden = false;
 }
 
-function failoverCells({ label, survival, text }) {
-  return [label, [survival ?? "none", `state-${survival === "WILL TRIP" ? "over" : wordClass(survival)}`], text];
-}
-
-function deviceCells(device) {
-  const last = device.readings_age_s === null ? "never" : `${words.age(device.readings_age_s)} ago`;
-  const detail = device.outage_detail ? `, ${device.outage_detail}` : "";
-  const state = device.is_out === null ? "not yet polled" : device.is_out ? [`OUT: ${device.outage_reason}${detail}`, "out"] : "answers";
-  return [device.label, device.kind, device.feed ?? "", last, state];
+function choose(id) {
+  select(selected === id ? "" : id);
 }
 
 function select(id) {
   selected = id;
   history.replaceState(null, "", id ? `#rack=${encodeURIComponent(id)}` : location.pathname);
-  if (shown) showWall(shown.racks);
-  showRack().then(() => { if (id) byId("rack").scrollIntoView({ block: "nearest" }); }, note);
+  if (shown) showWall(shown.racks, selected, choose);
+  showSelected().then(() => { if (id) byId("rack").scrollIntoView({ block: "nearest" }); }, note);
+}
+
+function close() {
+  const tile = document.querySelector('.tile[aria-expanded="true"]');
+  select("");
+  tile?.focus();
 }
 
 // Staleness: the page knows how old what it shows is, whoever has stopped
@@ -308,24 +147,6 @@ function note(error) {
   }
 }
 
-function showFindings(findings) {
-  byId("findings-section").hidden = findings.length === 0;
-  match(byId("findings"), findings, (sentence) => sentence, () => make("li"), say);
-}
-
-function showSite(site) {
-  document.title = `${site.alerts.some((alert) => alert.severity === "critical") ? "! " : ""}keeld ${site.site}`;
-  say(byId("site"), site.site);
-  show(byId("note"), site.timings_note);
-  show(byId("not-ready"), site.not_ready.length ? `Not ready: ${site.not_ready.join("; ")}` : "");
-  showSummary(site);
-  showAlerts(site.alerts, site.timezone);
-  showWall(site.racks);
-  showNodes(site.nodes);
-  showFindings(site.findings);
-  showBalance(site.balance);
-}
-
 async function refresh() {
   try {
     const answer = await ask("api/v1/site");
@@ -336,7 +157,7 @@ async function refresh() {
     shown = site;
     shownAt = received;  // only now: what could not be shown must not make the old look fresh
     trouble = "";
-    await showRack();
+    await showSelected();
   } catch (error) {
     note(error);
   }
@@ -346,13 +167,6 @@ async function refresh() {
 
 byId("rack-close").addEventListener("click", close);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape" && selected) close(); });
-
-function close() {
-  const tile = document.querySelector('.tile[aria-expanded="true"]');
-  select("");
-  tile?.focus();
-}
-
 selected = new URLSearchParams(location.hash.slice(1)).get("rack") ?? "";
 setInterval(showAge, 1000);
 refresh();

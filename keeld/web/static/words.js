@@ -40,10 +40,51 @@ export function load(judgement) {
   return `${share} of ${limit(judgement)}`;
 }
 
-function limit({ base, limit: value, unit }) {
+export function limit({ base, limit: value, unit }) {
   const figure = quantity(value, unit);
   if (!/\d/.test(base)) return `${figure} ${base}`.trim();
   return base.includes(figure.replace(".0 ", " ")) && !/[x×]/.test(base) ? base : `${figure} (${base})`;
+}
+
+/** Room that may be negative: "3.2 kW", "none, 1.4 kW too much". */
+export function left(watts) {
+  if (watts === null || watts === undefined) return "unknown";
+  return watts < 0 ? `none, ${power(-watts)} too much` : power(watts);
+}
+
+export function usable(watts) {
+  if (watts === null || watts === undefined) return "";
+  return watts < 0 ? `room for nothing more` : `room for ${power(watts)} more`;
+}
+
+/** A power as people say it: "9.10 MW", "350 kW". */
+export function power(watts) {
+  if (watts === null || watts === undefined) return "unknown";
+  return Math.abs(watts) >= 1e6 ? `${(watts / 1e6).toFixed(2)} MW` : quantity(watts, "W");
+}
+
+/** As `interval`, in MW where that is how people say it. */
+export function powers(value) {
+  if (!value || value.best === null || Math.abs(value.best) < 1e6) return interval(value, "W");
+  const isWide = value.hi === null || value.hi - value.lo > 0.02 * value.hi;
+  const high = value.hi === null ? "no known bound" : power(value.hi);
+  return isWide ? `${power(value.best)} (${power(value.lo)} to ${high})` : power(value.best);
+}
+
+const CONSTRAINTS = { air: "air heat", liquid: "liquid heat", apparent_power: "apparent power" };
+
+/** "current/L2" is "current L2", as people say it. */
+export function constraint(name) {
+  return CONSTRAINTS[name] ?? name.replace("/", " ");
+}
+
+/** A time from now: "in" is for the caller to say. */
+export function ahead(seconds) {
+  if (seconds === null || seconds === undefined) return "never";
+  if (seconds < 60) return "less than a minute";
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 90) return `${minutes} min`;
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
 }
 
 export function trust(value) {
