@@ -30,17 +30,15 @@ from keeld.views import OrderView, SiteView
 from keeld.watch.acting import Floor, perform
 from keeld.watch.curtail import Curtailment
 from keeld.watch.desk import Desk
-from keeld.watch.failover import Failover
 from keeld.watch.feeds import CHECK_NS
-from keeld.watch.headroom import HeadroomWatch
+from keeld.watch.memory import gather_notes, hand_back
+from keeld.watch.outlook import failover_cases, failover_without, headroom_of
 from keeld.watch.own import Own
 from keeld.watch.reach import note_first_sight, rulebook, settle
-from keeld.watch.redundancy import Redundancy
 from keeld.watch.state import SiteState, findings
 from keeld.watch.subjects import Subject
 from keeld.watch.views import site_view
 
-_BOARD = "board/"
 SLOT_NS = int(SLOT_S * SECOND_NS)
 LATE_NS = 600 * SECOND_NS
 """Batches older than two windows are history: they judge nothing."""
@@ -224,33 +222,18 @@ class Watch:
 
         Cases are worked out as they are asked for, so that a caller may let others run between two of them.
         """
-        found = self._failover(now)
-        peaks = next(duty for duty in self._state.duties if isinstance(duty, Redundancy))
-        return map(peaks.with_peak, found.tell_all() if rack_id is None else found.tell_of(rack_id))
+        return failover_cases(self._state, now, rack_id)
 
     def headroom(self, now: Moment, rack_id: str | None = None) -> Iterator[Headroom | None]:
         """Say what may be added to each rack, or to one; None between two where a caller may let others run."""
-        found = next(duty for duty in self._state.duties if isinstance(duty, HeadroomWatch))
-        look = Look(now.mono_ns)
-        self._state.see(look)
-        return found.tell(look, rack_id)
+        return headroom_of(self._state, now, rack_id)
 
     def failover_without(self, targets: Sequence[tuple[str, str]], now: Moment) -> FailoverCase | None:
         """Say what would happen if these died together, (`feed`, `rack/letter`) and (`power_node`, id); None for none.
 
         Work is announced on paths: this is what it does before it begins.
         """
-        return self._failover(now).without(targets)
-
-    def _failover(self, now: Moment) -> Failover:
-        """Give the cases as of the last slot; before the first has closed, as of now."""
-        found = self._state.failover
-        if found.look is None:
-            look = Look(now.mono_ns)
-            self._state.see(look)
-            for _ in found.refresh(look):
-                pass
-        return found
+        return failover_without(self._state, targets, now)
 
     @property
     def urgent(self) -> frozenset[str]:
@@ -263,18 +246,11 @@ class Watch:
 
     def memory(self) -> Mapping[str, bytes]:
         """Give the notes that board and duties want to find again after a restart, by `duty/key`."""
-        notes = {f"{_BOARD}{key}": note for key, note in self._board.notes().items()}
-        return notes | {
-            f"{duty.name}/{key}": note for duty in self._state.duties for key, note in duty.memory().items()
-        }
+        return gather_notes(self._board, self._state.duties)
 
     def recall(self, memory: Mapping[str, bytes], now: Moment) -> None:
         """Hand the notes of before the restart back to board and duties; call it before the first batch."""
-        notes = {key.removeprefix(_BOARD): note for key, note in memory.items() if key.startswith(_BOARD)}
-        self._board.recall(notes, now)
-        for duty in self._state.duties:
-            head = f"{duty.name}/"
-            duty.recall({key.removeprefix(head): note for key, note in memory.items() if key.startswith(head)}, now)
+        hand_back(memory, self._board, self._state.duties, now)
 
     def note_self(self, own: OwnState, now: Moment) -> None:
         """Take how keeld itself does; it is judged at the end of the slot."""
