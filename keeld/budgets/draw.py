@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from keeld.budgets.interval import cap, cross, published, total, unknown, widen
+from keeld.budgets.interval import cap, cross, published, scaled, total, unknown, widen
 from keeld.budgets.meters import Meter
-from keeld.budgets.source import ESTIMATED, GOOD, HELD, UNKNOWN, Look, Source, Value
+from keeld.budgets.source import ESTIMATED, HELD, QUALITIES, Look, Source, Value
 from keeld.budgets.topology import Feed, Load, NodePlan, RackPlan
 from keeld.model import Interval
 
@@ -116,7 +116,8 @@ def _node_of_gpus(gpus: list[Source], load: Load, look: Look) -> tuple[Value, fl
 
 def meter_draw(meter: Meter, look: Look, ceiling_watts: float) -> Value:
     """Give what a meter says; several poles add up."""
-    return total(power.look(look, ceiling_watts) for power in meter.powers)
+    shown = total(power.look(look, ceiling_watts) for power in meter.powers)
+    return shown if meter.ratio == 1.0 else scaled(shown, meter.ratio)
 
 
 def _metered(meters: Iterable[Meter], feed: Feed, look: Look) -> Value | None:
@@ -225,9 +226,11 @@ def _bounded(plan: RackPlan, feeds: dict[str, Interval], look: Look) -> Interval
     return published(value, coverage=covered, provenance=provenance, lost=lost, structural=structural)
 
 
+_RANKS = {quality: rank for rank, quality in enumerate(QUALITIES)}
+
+
 def _value(interval: Interval) -> Value:
-    rank = {"good": GOOD, "held": HELD, "estimated": ESTIMATED, "unknown": UNKNOWN}[interval.quality.value]
-    return Value(interval.lo, interval.best, interval.hi, rank)
+    return Value(interval.lo, interval.best, interval.hi, _RANKS[interval.quality])
 
 
 def _named(what: str, meters: Iterable[Meter]) -> str:
@@ -248,7 +251,9 @@ def node_draw(
         return published(
             unknown(plan.ceiling_watts), coverage=0.0, lost=lost, structural=() if plan.meters else (plan.node.id,)
         )
-    summed = total(_value(interval) for interval in below)
+    if len(below) == 1 and plan.node.efficiency == 1.0 and below[0].hi <= plan.ceiling_watts:
+        return below[0]  # what the node carries is that, with its own provenance
+    summed = total([_value(interval) for interval in below])
     ratio = 1.0 / plan.node.efficiency
     best = None if summed.best is None else summed.best * ratio
     value = cap(Value(summed.lo * ratio, best, summed.hi * ratio, summed.rank), plan.ceiling_watts)

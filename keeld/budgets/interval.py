@@ -43,6 +43,11 @@ def widen(value: Value, ratio: float) -> Value:
     return Value(value.lo * (1 - ratio), value.best, value.hi * (1 + ratio), value.rank)
 
 
+def scaled(value: Value, ratio: float) -> Value:
+    """Take a quantity in proportion."""
+    return Value(value.lo * ratio, None if value.best is None else value.best * ratio, value.hi * ratio, value.rank)
+
+
 def cap(value: Value, ceiling: float) -> Value:
     """Bound what was not measured by a ceiling; one that the measurements have disproved bounds nothing."""
     if value.lo > ceiling or value.hi <= ceiling:

@@ -88,6 +88,13 @@ def _line(topology: Topology, plan: NodePlan, phase: str, look: Look, below: Map
         source = meter.line(phase)
         if source is not None and source.rank_at(look.mono_ns) <= HELD:
             return source.look(look, ceiling)
+    below_it = _line_below(topology, plan, phase, look, below)
+    return None if below_it is None else cap(_times(below_it, 1.0 / plan.node.efficiency), ceiling)
+
+
+def _line_below(topology: Topology, plan: NodePlan, phase: str, look: Look, below: Mapping[str, Below]) -> Value | None:
+    """Sum a line over all that hangs on a node; its own losses come on top of it."""
+    ceiling = plan.node.breaker_amperes or _NO_LIMIT_AMPERES
     if not plan.children:
         return _fed_line(topology, plan, phase, look, ceiling)
     terms = [_child_term(topology, plan, child, phase, below) for child in topology.loaded_children(plan)]
@@ -99,7 +106,7 @@ def _line(topology: Topology, plan: NodePlan, phase: str, look: Look, below: Map
     summed = _joined(terms)
     if any(term.amperes is None for term in terms):  # the rest may draw whatever the breaker lets through
         summed = _open(summed, ceiling)
-    return cap(summed, ceiling)
+    return summed
 
 
 def _fed_line(topology: Topology, plan: NodePlan, phase: str, look: Look, ceiling: float) -> Value | None:
@@ -115,7 +122,7 @@ def _fed_line(topology: Topology, plan: NodePlan, phase: str, look: Look, ceilin
     if not found:
         return None
     summed = total([source.look(look, ceiling) for source in found])
-    return cap(summed if is_whole else _open(summed, ceiling), ceiling)
+    return summed if is_whole else _open(summed, ceiling)
 
 
 def _open(summed: Value, ceiling: float) -> Value:

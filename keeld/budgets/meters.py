@@ -26,6 +26,8 @@ class Meter:
     reactive: Source | None = None
     factor: Source | None = None
     neutral: Source | None = None
+    ratio: float = 1.0
+    """Share of what it shows that is meant: a node's meter stands ahead of the node's losses, a feed behind them."""
 
     @property
     def error_ratio(self) -> float:

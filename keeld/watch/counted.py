@@ -14,12 +14,13 @@ from keeld.metrics import ENERGY
 class CountedMeter:
     """The counters of one meter, one for each of its parts."""
 
-    __slots__ = ("_ceiling_watts", "_counters", "_sources", "identity", "name")
+    __slots__ = ("_ceiling_watts", "_counters", "_ratio", "_sources", "identity", "name")
 
     def __init__(self, meter: Meter, ceiling_watts: float) -> None:
         self.name = meter.name
         self.identity = (meter.intake.device.id, meter.parts)
         self._ceiling_watts = ceiling_watts
+        self._ratio = meter.ratio
         self._sources: tuple[Source, ...] = tuple(meter.intake.source(ENERGY, part) for part in meter.parts)
         self._counters: tuple[Counter, ...] = ()
 
@@ -63,7 +64,9 @@ class CountedMeter:
         """Give the mean power over nearly the window before `until_ns`; None unless every part tells it."""
         means = [counter.mean(window_s, until_ns) for counter in self._counters]
         known = [mean for mean in means if mean is not None]
-        return together(known) if known and len(known) == len(self._sources) else None
+        if not known or len(known) != len(self._sources):
+            return None
+        return scaled(together(known), self._ratio)
 
     def keep(self, before: CountedMeter) -> None:
         """Take over the readings of the same meter as it stood before a reload."""
@@ -82,6 +85,11 @@ class CountedMeter:
             raise ValueError(f"no stored counters: {error}") from None
         if len(learnt) == len(self._sources):
             self._counters = tuple(Counter(self._ceiling_watts, learnt=each) for each in learnt)
+
+
+def scaled(mean: CounterMean, ratio: float) -> CounterMean:
+    """Take a mean in proportion."""
+    return CounterMean(mean.lo * ratio, mean.best * ratio, mean.hi * ratio, mean.span_s)
 
 
 def together(means: Iterable[CounterMean]) -> CounterMean:

@@ -71,6 +71,11 @@ class FeedState:
         """What it and its siblings carried before a restart, in W."""
 
     @property
+    def node_id(self) -> str | None:
+        """Give the node that it hangs on; None for one that the tree does not know."""
+        return None if self.feed.node is None else self.feed.node.id
+
+    @property
     def intakes(self) -> list[Intake]:
         """Give its PDUs."""
         return [meter.intake for meter in self.feed.inlets]
@@ -183,7 +188,10 @@ class FeedWatch:
         self.states: dict[tuple[str, str], FeedState] = {}
         self.by_device: dict[str, FeedState] = {}
         self.suspects: set[tuple[str, str]] = set()
+        self._switched = [plan for plan in topology.nodes.values() if len(plan.parents) > 1]
+        self._parents: list[str | None] | None = None
         self._below: dict[str, list[FeedState]] = {}
+        """Node to the feeds under it, as the tree was when it was last asked for."""
         for plan in topology.racks.values():
             for feed in plan.feeds.values():
                 if feed.inlets:
@@ -198,8 +206,16 @@ class FeedWatch:
         self.states[rack_id, feed.letter] = state
         for meter in feed.inlets:
             self.by_device[meter.intake.device.id] = state
-        for node_id in self._topology.ancestors(feed.node.id if feed.node is not None else None):
-            self._below.setdefault(node_id, []).append(state)
+
+    def _under(self, node_id: str) -> list[FeedState]:
+        """List the feeds that a node supplies now: a transfer switch moves them to another."""
+        parents = [plan.parent for plan in self._switched]
+        if parents != self._parents:
+            self._parents, self._below = parents, {}
+            for state in self.states.values():
+                for above in self._topology.ancestors(state.node_id):
+                    self._below.setdefault(above, []).append(state)
+        return self._below.get(node_id, [])
 
     def keep(self, before: FeedWatch) -> None:
         """Take over what was known of feeds that are still there after a reload."""
@@ -214,7 +230,7 @@ class FeedWatch:
         """
         if alarm.rule != NAME:
             return
-        kept = self._below.get(alarm.target_id, []) if alarm.target_kind == "power_node" else self.states.values()
+        kept = self._under(alarm.target_id) if alarm.target_kind == "power_node" else self.states.values()
         about = [state for state in kept if alarm.target_kind == "power_node" or state.target.id == alarm.target_id]
         for state in about:
             if alarm.state is not AlertState.CLEARING:
@@ -256,7 +272,7 @@ class FeedWatch:
     def _speaker(self, state: FeedState, board: Board, rules: Rulebook) -> Target:
         """Give the target whose alarm is, or would be, about this feed: a node above it while that one fires."""
         rule = rules.rule(NAME)
-        for node_id in self._topology.ancestors(state.feed.node.id if state.feed.node is not None else None):
+        for node_id in self._topology.ancestors(state.node_id):
             target = self.node_target(node_id)
             if board.find(rule, target) is not None:
                 return target
@@ -267,7 +283,7 @@ class FeedWatch:
         is_doubtless = state.is_silent_twice or state.low_samples >= _SAMPLES
         node_id = self._dead_node(state, now) if is_doubtless else None
         if node_id is not None and not state.proof and self._path_answers(state, node_id):
-            state.proof = f"all {len(self._below[node_id])} PDUs under it fell silent while their network answers"
+            state.proof = f"all {len(self._under(node_id))} PDUs under it fell silent while their network answers"
         target = (
             self.node_target(node_id) if node_id is not None and state.proof else self._speaker(state, board, rules)
         )
@@ -278,16 +294,17 @@ class FeedWatch:
 
     def _carried(self, target: Target, state: FeedState) -> str:
         """Say what is without this supply now, and how much it was."""
-        states = self._below[target.id] if target.kind == "power_node" else [state]
+        states = self._under(target.id) if target.kind == "power_node" else [state]
         known = [other.load_watts for other in states if other.load_watts is not None]
-        words = [f"It carried {sum(known) / 1000.0:.1f} kW before."] if len(known) == len(states) else []
+        is_known = bool(known) and len(known) == len(states)
+        words = [f"It carried {sum(known) / 1000.0:.1f} kW before."] if is_known else []
         if target.kind == "power_node":
             words.append(f"Without it: {names(sorted({other.target.label for other in states}))}.")
         return " ".join(words)
 
     def _is_judged_here(self, state: FeedState, target: Target) -> bool:
         """Leave a mine's rows, and nodes with nothing else below them, to the rule about rows that have stopped."""
-        below = [state] if target.kind == "feed" else self._below[target.id]
+        below = [state] if target.kind == "feed" else self._under(target.id)
         return any(SET_OF_STATE[self._topology.racks[each.rack_id].rack.state] == AI for each in below)
 
     def _span(self, state: FeedState, now: Moment) -> Span | None:
@@ -298,8 +315,8 @@ class FeedWatch:
     def _dead_node(self, state: FeedState, now: Moment) -> str | None:
         """Find the highest node under which two or more feeds hang and every one is silent or without voltage."""
         found = None
-        for node_id in self._topology.ancestors(state.feed.node.id if state.feed.node is not None else None):
-            below = self._below[node_id]
+        for node_id in self._topology.ancestors(state.node_id):
+            below = self._under(node_id)
             if not all(other.is_suspect for other in below):
                 break
             if len(below) > 1 and state.is_settled(now.mono_ns):
@@ -308,8 +325,8 @@ class FeedWatch:
 
     def _path_answers(self, state: FeedState, node_id: str) -> bool:
         """Whether something else on the same network has answered since; its silence would explain the PDUs'."""
-        below = {pdu.device.id for other in self._below[node_id] for pdu in other.intakes}
-        racks = {other.rack_id for other in self._below[node_id]}
+        below = {pdu.device.id for other in self._under(node_id) for pdu in other.intakes}
+        racks = {other.rack_id for other in self._under(node_id)}
         pdu = state.intakes[0].device
         is_behind_gateway = any(path.kind == "gateway" and path.id == pdu.address for path in self._topology.paths)
         since_ns = state.since_ns or 0
@@ -328,7 +345,7 @@ class FeedWatch:
     def node_target(self, node_id: str) -> Target:
         """Name a node that died with all that hangs on it."""
         node = self._topology.nodes[node_id].node
-        states = self._below.get(node_id, [])
+        states = self._under(node_id)
         covers = frozenset(name for state in states for name in state.target.covers)
         covers |= {
             f"path:{path.id}"
