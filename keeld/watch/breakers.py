@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from keeld.alerts.alarm import Evidence
@@ -75,11 +76,7 @@ def judge_overload_slot(state: NodeState, rules: Rulebook, board: Board, now: Mo
     """Run rule 1 at the end of a slot: for nodes whose current is a sum, and for those whose meters fell silent."""
     if state.rating_amperes is None:
         return False
-    if state.direct is not None and all(
-        now.mono_ns - source.mono_ns <= GOOD_INTERVALS * source.interval_ns
-        for sources in state.direct.values()
-        for source in sources
-    ):
+    if state.direct is not None and _is_fresh(state.direct.values(), now.mono_ns):
         return False
     means: dict[str, Value | None] = {}
     for phase, windows in state.short.items():
@@ -87,6 +84,14 @@ def judge_overload_slot(state: NodeState, rules: Rulebook, board: Board, now: Mo
         live = line is not None and line.rank <= HELD and mean is not None
         means[phase] = Value(mean.lo, mean.best, mean.hi, GOOD) if live and mean is not None else None
     return _judge_overload(state, rules, board, now, means, SLOT_CAP_S)
+
+
+def _is_fresh(lines: Iterable[list[Source]], mono_ns: int) -> bool:
+    for sources in lines:
+        for source in sources:
+            if mono_ns - source.mono_ns > GOOD_INTERVALS * source.interval_ns:
+                return False
+    return True
 
 
 def _judge_overload(
@@ -161,13 +166,15 @@ def judge_continuous(state: NodeState, rules: Rulebook, board: Board, now: Momen
     if state.rating_amperes is None or limit <= 0.0:
         return False
     means = {phase: windows.mean() for phase, windows in state.continuous.items()}
-    state.is_over_derate = any(mean is not None and mean.lo > limit for mean in means.values())
+    most = max([mean.lo for mean in means.values() if mean is not None], default=None)
+    state.is_over_derate = most is not None and most > limit
+    if most is None or derate >= 1.0:
+        return False
     levels = rules.levels(CONTINUOUS, PLANT, state.target)
     rule = rules.rule(CONTINUOUS)
-    if not levels or derate >= 1.0 or not any(mean is not None for mean in means.values()):
+    if not levels:
         return False
-    least = min(level.limit for level in levels) * limit
-    if board.find(rule, state.target) is None and all(mean is None or mean.lo <= least for mean in means.values()):
+    if most <= min([level.limit for level in levels]) * limit and board.find(rule, state.target) is None:
         return False
     spans = []
     for level in levels:
