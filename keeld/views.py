@@ -9,6 +9,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from keeld.contract import CurtailOrder
 from keeld.model import AlertState, Interval, Rack, Severity
@@ -260,6 +261,15 @@ class OrderView:
     """What may be drawn now, on the way down; None before the order began."""
 
 
+class MeanPower(NamedTuple):
+    """Mean power of an interval between its bounds, in W; estimated where part of it was not measured."""
+
+    lo: float
+    best: float | None
+    hi: float
+    is_estimated: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemandView:
     """One limit of the contract: what was drawn in the last whole interval, and what the running one comes to."""
@@ -269,14 +279,14 @@ class DemandView:
     interval_s: int
     is_rolling: bool
     limit_watts: float
-    last: Interval | None
-    projected: Interval | None
+    last: MeanPower | None
+    projected: MeanPower | None
     """What the running interval comes to at the load of the last minute."""
     allowed_watts: float | None
     """Mean that the rest of the running interval may have; below 0 the interval is lost."""
     shed_watts: float | None
     left_s: float | None
-    peak: Interval | None
+    peak: MeanPower | None
     """Highest of this month so far."""
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from keeld.budgets.demand import Demand, Projection
-from keeld.model import Interval, Quality
-from keeld.views import DemandView
+from keeld.views import DemandView, MeanPower
 from keeld.watch.demand import SupplyContract
 from keeld.watch.duty import Duty
 from keeld.watch.effectiveness import EnergySpent
@@ -22,21 +21,17 @@ def demand_views(duties: Iterable[Duty]) -> Iterator[DemandView]:
             interval_s=account.limit.interval_s,
             is_rolling=account.limit.is_rolling,
             limit_watts=account.limit.limit_watts,
-            last=_demand(account.meter.last),
-            projected=_demand(projection),
+            last=_mean(account.meter.last),
+            projected=_mean(projection),
             allowed_watts=None if projection is None else projection.allowed_watts,
             shed_watts=None if projection is None else projection.shed_watts,
             left_s=None if projection is None else projection.left_s,
-            peak=_demand(account.meter.peak),
+            peak=_mean(account.meter.peak),
         )
 
 
-def _demand(known: Demand | Projection | None) -> Interval | None:
-    """Give a mean of an interval; what was partly unmeasured says so."""
-    if known is None:
-        return None
-    quality = Quality.ESTIMATED if known.is_estimated else Quality.GOOD
-    return Interval(known.lo, known.best, known.hi, 0.0 if known.is_estimated else 1.0, quality)
+def _mean(known: Demand | Projection | None) -> MeanPower | None:
+    return None if known is None else MeanPower(known.lo, known.best, known.hi, known.is_estimated)
 
 
 def site_figures(duties: Iterable[Duty]) -> dict[str, float]:

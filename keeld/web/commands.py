@@ -51,8 +51,8 @@ def _choices(alarm: Alarm, config: str) -> list[tuple[str, str]]:
     name = alarm.alert_id
     shelve = ("keep it quiet for 4 h", f"shelve {name} --for 4h --reason 'WHY'{config}")
     found = {
-        "open": [("keep its pager from calling again", f"ack {name}{config}"), shelve],
-        "flood": [("keep its pager from calling again", f"ack {name}{config}"), shelve],
+        "open": [("take it in hand", f"ack {name}{config}"), shelve],
+        "flood": [("take it in hand", f"ack {name}{config}"), shelve],
         "follows": [shelve],
         "pending": [shelve],
         "observed": [("send what this rule finds from now on", f"rules{config} live rule={alarm.rule}"), shelve],

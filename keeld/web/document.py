@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 from keeld.text import rfc3339
-from keeld.views import DemandView, Forecast, SiteView, Suspect
+from keeld.views import DemandView, Forecast, MeanPower, SiteView, Suspect
 from keeld.web.acts import hold_form
 from keeld.web.commands import commands_form, live_commands_form
 from keeld.web.forms import STANDINGS, Form, alarm_form, interval_form, node_form, rack_form, standing
@@ -104,13 +104,17 @@ def demand_form(item: DemandView) -> Form:
         "interval_s": item.interval_s,
         "is_rolling": item.is_rolling,
         "limit_watts": item.limit_watts,
-        "last_watts": interval_form(item.last),
-        "projected_watts": interval_form(item.projected),
+        "last_watts": _mean_form(item.last),
+        "projected_watts": _mean_form(item.projected),
         "allowed_watts": item.allowed_watts,
         "shed_watts": item.shed_watts,
         "left_s": item.left_s,
-        "peak_watts": interval_form(item.peak),
+        "peak_watts": _mean_form(item.peak),
     }
+
+
+def _mean_form(mean: MeanPower | None) -> Form | None:
+    return None if mean is None else mean._asdict()
 
 
 def balance_form(source: Source, queue: Queue) -> Form:

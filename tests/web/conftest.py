@@ -45,6 +45,7 @@ from keeld.views import (
     Forecast,
     HoldView,
     Judgement,
+    MeanPower,
     NodeView,
     OrderView,
     RackView,
@@ -216,12 +217,13 @@ SUSPECTS = (
             since_ns=ALARM.since_ns),
 )  # fmt: skip
 CAP = DemandView(
-    name="cap", interval_s=900, is_rolling=False, limit_watts=10e6, last=Interval(9.0e6, 9.1e6, 9.2e6),
-    projected=Interval(9.3e6, 9.4e6, 9.6e6), allowed_watts=10.7e6, shed_watts=0.0, left_s=420.0, peak=None,
+    name="cap", interval_s=900, is_rolling=False, limit_watts=10e6, allowed_watts=10.7e6, shed_watts=0.0, left_s=420.0,
+    last=MeanPower(9.0e6, 9.1e6, 9.2e6, is_estimated=False),
+    projected=MeanPower(9.3e6, 9.4e6, 9.6e6, is_estimated=False), peak=None,
 )  # fmt: skip
 TARIFF = dataclasses.replace(
     CAP, name="tariff", is_rolling=True, limit_watts=9e6, allowed_watts=8.2e6, shed_watts=1.2e6, last=None,
-    peak=Interval(9.5e6, 9.6e6, 9.7e6, 0.0, Quality.ESTIMATED),
+    peak=MeanPower(9.5e6, 9.6e6, 9.7e6, is_estimated=True),
 )  # fmt: skip
 ORDER = OrderView(
     order=CurtailOrder(

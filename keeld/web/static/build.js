@@ -40,11 +40,12 @@ export function match(parent, items, keyOf, create, update) {
   });
 }
 
-/** Figures as [name, value, note]. */
+/** Figures as [name, value, note, class]. */
 export function figures(parent, pairs) {
   match(parent, pairs, ([name]) => name,
     () => make("div", "", make("dt"), make("dd"), make("dd", "note")),
-    (node, [name, value, note]) => {
+    (node, [name, value, note, className]) => {
+      node.className = className ?? "";
       say(node.children[0], name);
       say(node.children[1], value);
       show(node.children[2], note ?? "");
@@ -68,7 +69,10 @@ export function rows(table, items, keyOf, cellsOf) {
 }
 
 /** A list of sentences; its section is hidden while there are none. */
-export function sentences(section, list, items, keyOf, textOf) {
+export function sentences(section, list, items, keyOf, textOf, classOf = () => "") {
   section.hidden = items.length === 0;
-  match(list, items, keyOf, () => make("li"), (node, item) => say(node, textOf(item)));
+  match(list, items, keyOf, () => make("li"), (node, item) => {
+    node.className = classOf(item);
+    say(node, textOf(item));
+  });
 }

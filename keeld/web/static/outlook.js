@@ -15,52 +15,57 @@ function showForecasts(site) {
   show(byId("forecasts-more"), more > 0 ? `and ${more} more` : "");
 }
 
-function demandFigures(demand) {
+/** One box: what the running interval comes to against its limit, and all that one may do about it. */
+function demandFigure(demand) {
   const name = demand.name === "cap" ? "Cap" : "Tariff target";
   const span = `${Math.round(demand.interval_s / 60)}-min ${demand.is_rolling ? "rolling demand" : "block"}`;
-  const limit = words.power(demand.limit_watts);
-  const projected = demand.projected_watts;
-  const share = projected?.best == null ? "" : ` = ${words.percent(projected.best / demand.limit_watts)} of ${limit}`;
-  const found = [[`${name} ${limit}, ${span}`, projected ? `${words.powers(projected)}${share}` : "not known yet",
-    projected ? "this interval comes to at the present load" : ""]];
-  if (demand.allowed_watts !== null) found.push([`${name}: for the rest`, allowedWords(demand), shedWords(demand)]);
-  if (demand.last_watts) found.push([`${name}: last interval`, words.powers(demand.last_watts), words.trust(demand.last_watts)]);
-  if (demand.peak_watts) found.push([`${name}: peak this month`, words.powers(demand.peak_watts), words.trust(demand.peak_watts)]);
-  return found;
+  const { projected_watts: projected, last_watts: last, peak_watts: peak } = demand;
+  const mean = (value) => words.powers(value) + (value.is_estimated ? ", partly estimated" : "");
+  const note = [
+    projected ? `is what this interval comes to at the present load${projected.is_estimated ? "; part of it was not measured" : ""}` : "",
+    demand.left_s === null ? "" : `${words.age(demand.left_s)} left${remedy(demand)}`,
+    last ? `last interval ${mean(last)}` : "", peak ? `peak of this month ${mean(peak)}` : "",
+  ];
+  return [`${name} ${words.power(demand.limit_watts)}, ${span}`, projected ? against(projected, demand.limit_watts) : "not known yet",
+    note.filter(Boolean).join(". "), projected && projected.lo > demand.limit_watts ? "state-over" : ""];
 }
 
-function allowedWords(demand) {
-  return demand.allowed_watts < 0 ? "nothing: the limit is lost" : `${words.power(demand.allowed_watts)} allowed`;
+function against(mean, limit) {
+  const share = mean.best === null ? "" : `${words.percent(mean.best / limit)}: `;
+  const word = mean.lo > limit ? "OVER, " : mean.hi > limit ? "CAN'T TELL, " : "";
+  return `${word}${share}${words.powers(mean)}`;
 }
 
-function shedWords(demand) {
-  const left = `${words.age(demand.left_s)} left`;
-  return demand.shed_watts > 0 ? `shed ${words.power(demand.shed_watts)}, ${left}` : left;
+function remedy({ allowed_watts: allowed, shed_watts: shed }) {
+  if (allowed === null) return "";
+  if (allowed < 0) return ", its limit is lost already";
+  return `, ${words.power(allowed)} allowed for the rest${shed > 0 ? `: shed ${words.power(shed)}` : ""}`;
 }
 
 function effectiveness(known) {
-  const ratio = (name) => (known[name] === undefined ? "not known" : known[name].toFixed(2));
-  const power = known["pue_power_ratio"];
-  if (!Object.keys(known).some((name) => name.startsWith("pue_"))) return [];
-  return [["PUE, last hour", ratio("pue_ratio/hour"), power === undefined ? "" : `site over machines now ${power.toFixed(2)}, which is no PUE`],
-    ["PUE, last 24 h", ratio("pue_ratio/day"), ""]];
+  const hour = known["pue_ratio/hour"], day = known["pue_ratio/day"], power = known["pue_power_ratio"];
+  if (hour === undefined && day === undefined && power === undefined) return [];
+  const note = [
+    day === undefined ? "no whole day yet" : `last 24 h ${day.toFixed(2)}`,
+    power === undefined ? "" : `site over machines at this moment ${power.toFixed(2)}, which is no PUE`,
+  ];
+  return [["PUE, last hour", hour === undefined ? "not known yet" : hour.toFixed(2), note.filter(Boolean).join(". "), ""]];
+}
+
+function orderWords(order, zone) {
+  const who = order.target.kind === "site" ? "the site" : `${order.target.kind} ${order.target.id}`;
+  const word = COMPLIANCE[order.compliance] ?? order.compliance.toUpperCase();
+  const allowed = order.allowed_watts === null ? "" : `, ${words.power(order.allowed_watts)} allowed now`;
+  return `${word}: ${who} draws ${words.powers(order.draw_watts)}${allowed}. ${order.source} ordered ${words.power(order.most_watts)} at most`
+    + ` from ${words.moment(order.met_by, zone)} to ${words.moment(order.ends, zone)}${order.note ? `. ${order.note}` : ""} (${order.id})`;
 }
 
 function showSupply(site) {
-  const pairs = [...site.demands.flatMap(demandFigures), ...effectiveness(site.figures)];
+  const pairs = [...site.demands.map(demandFigure), ...effectiveness(site.figures)];
   byId("supply-section").hidden = pairs.length + site.orders.length === 0;
   figures(byId("supply"), pairs);
-  const zone = site.timezone;
-  byId("orders").hidden = site.orders.length === 0;
-  rows(byId("orders"), site.orders, (order) => order.id, (order) => [
-    [COMPLIANCE[order.compliance] ?? order.compliance.toUpperCase(), order.compliance === "over" ? "state-over"
-      : order.compliance === "can't tell" ? "state-cant_tell" : ""],
-    order.target.kind === "site" ? "the site" : `${order.target.kind} ${order.target.id}`,
-    `${words.power(order.most_watts)} at most`, words.powers(order.draw_watts),
-    order.allowed_watts === null ? "" : words.power(order.allowed_watts),
-    `met by ${words.moment(order.met_by, zone)}, until ${words.moment(order.ends, zone)}`,
-    [order.source, order.note].filter(Boolean).join(": "),
-  ]);
+  sentences(byId("orders"), byId("orders"), site.orders, (order) => order.id, (order) => orderWords(order, site.timezone),
+    (order) => ({ over: "state-over", "can't tell": "state-cant_tell" })[order.compliance] ?? "");
 }
 
 function holdWords(hold, zone) {

@@ -55,14 +55,13 @@ function updateTile(item, rack, chosen) {
   bar.toggleAttribute("hidden", !binding);
   if (binding) drawBar(bar, binding);
   show(first, binding ? words.load(binding) : words.interval(rack.draw_watts, "W"));
-  show(second, binding ? `${binding.constraint} binds, headroom ${words.headroom(binding)}` : "");
+  show(second, binding ? `${binding.constraint} binds, headroom ${words.headroom(binding)}${words.usable(rack.usable_headroom_watts)}` : "");
   show(third, [
     rack.label.includes(rack.id) ? "" : rack.id,
     rack.why || (rack.is_structural ? "never measured" : ""),
     binding ? `now ${words.interval(rack.draw_watts, "W")}` : "",
     words.trust(rack.draw_watts),
     rack.state === "ai" ? "" : rack.state,
-    words.usable(rack.usable_headroom_watts),
   ].filter(Boolean).join(" · "));
   show(last, rack.failover_text);
 }
