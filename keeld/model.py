@@ -14,6 +14,7 @@ from typing import NamedTuple
 from keeld.climate import ThermalClass
 from keeld.contract import Contract, CurtailOrder
 from keeld.errors import Outage
+from keeld.message_urls import MessageUrls
 from keeld.metrics import Metric
 from keeld.trees import CoolingNode, PowerNode
 
@@ -86,6 +87,8 @@ class Device:
     psus_needed: int | None = None
     gpus: int | None = None
     """How many accelerators it should have; None takes the most that it ever showed."""
+    rack_unit: int | None = None
+    """The lowest unit of its rack that it stands in."""
     measures: tuple[tuple[str, str], ...] = ()
     """(part, power node): a branch meter that watches several circuits."""
     meter_class_ratio: float = 0.01
@@ -209,6 +212,7 @@ class Site:
     """Orders to draw less that stood when the site was last read."""
     thermal_classes: Mapping[str, ThermalClass] = field(default_factory=lambda: MappingProxyType({}))
     """The site's own inlet classes, and its figures for those that ship."""
+    urls: MessageUrls = field(default_factory=MessageUrls)
 
 
 class AlertState(enum.StrEnum):

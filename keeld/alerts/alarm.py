@@ -46,6 +46,8 @@ class Evidence:
     """What a percentage of `limit` is a percentage of."""
     what: str = ""
     """What the value is, for people: `power, 5-min mean`."""
+    headline: str = ""
+    """What the title says where there is no value against a limit: `12 racks, 210 kW unobserved`."""
     cause: str = ""
     detail: str = ""
     """More facts for the message, as sentences."""
@@ -83,6 +85,10 @@ class Alarm:
     """Monotonic time of the last evidence with measurements behind it."""
     seen_ns: int = 0
     """Wall time of the last evidence of any kind."""
+    first: float | None = None
+    """Likeliest value when it began; None once something else is shown, and after a restart."""
+    grew_from: Severity | None = None
+    """Severity that was told before it escalated."""
     title: str = ""
     text: str = ""
     held_by: str = field(default="")
@@ -116,6 +122,8 @@ class Alarm:
 
     def step(self, evidence: Evidence, *, mono_ns: int, cap_s: float) -> None:
         """Run every level's machine on new evidence."""
+        if (evidence.what, evidence.unit) != (self.evidence.what, self.evidence.unit):
+            self.first = None
         self.evidence = evidence
         if evidence.is_known:
             self.known_ns = mono_ns

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from keeld.alerts.alarm import Alarm, Evidence, Target
 from keeld.alerts.causes import Causes
+from keeld.alerts.context import Context
 from keeld.alerts.flood import Chatter, Flood
 from keeld.alerts.holds import FLOODED, OBSERVED, SHELVED, Holds
 from keeld.alerts.ledger import Ledger
@@ -44,6 +45,7 @@ class Board:
         """By route."""
         self.quality = Quality()
         self.ledger = Ledger()
+        self.context = Context(timezone)
         self.tags_of: Callable[[Target], frozenset[str]] = lambda target: target.tags
         self.rule_at: Callable[[Rule, Target], Rule] = lambda rule, _: rule
         """Gives a rule as it was changed for a target."""
@@ -102,7 +104,7 @@ class Board:
                 self._drop(alarm)
             return before is not AlertState.OK
         if before is AlertState.OK:
-            alarm.since_ns = now.wall_ns
+            alarm.since_ns, alarm.first = now.wall_ns, alarm.evidence.best
         alarm.state, alarm.severity = state, severity
         if self._is_unverifiable(alarm, now):
             self._end(alarm, UNVERIFIABLE, now)
@@ -145,6 +147,7 @@ class Board:
             return None
         self.quality.note(alarm.rule.name, alarm.severity, now.wall_ns)
         notice = Notice.ESCALATE if alarm.told is not None and not is_back else Notice.TRIGGER
+        alarm.grew_from = alarm.told if notice is Notice.ESCALATE else None
         alarm.told, alarm.owner, alarm.digested = alarm.severity, "", None
         return notice
 
@@ -183,7 +186,17 @@ class Board:
         self, alarm: Alarm, before: AlertState, notice: Notice | None, now: Moment, *, ended: str = "", by: str = ""
     ) -> None:
         children = self.children(alarm)
-        message = compose(alarm, site=self.site, timezone=self.timezone, ended=ended, children=children, by=by)
+        beside = self.context.of(
+            alarm,
+            self.tags_of(alarm.target),
+            others=self.alarms.values(),
+            works=self.holds.running,
+            but=children,
+        )
+        message = compose(
+            alarm, site=self.site, timezone=self.timezone, ended=ended, children=children, by=by, beside=beside
+        )
+        self.context.note_move(alarm, before, ended, now.wall_ns)
         alarm.title, alarm.text = message.title, message.text
         self._moves.append(transition(alarm, before, notice, now, message=message, ended=ended, children=children))
 

@@ -1,30 +1,32 @@
-"""The words of an alarm: what, where, value against limit, since when, why, what to do. Plain text."""
+"""The words of an alarm: what, where, value against limit, since when, why, what to do, where to look. Plain text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from keeld.alerts.alarm import Alarm, Evidence
+from keeld.alerts.alarm import Alarm
+from keeld.alerts.context import Beside
+from keeld.alerts.figures import is_load, likeliest_ratio, span_words, title_words, trend_words, value_line
 from keeld.model import AlertState
 from keeld.text import clean
 from keeld.views import Verdict
 
 TITLE_MOST = 79
 _LABEL_MOST, _LABEL_LEAST = 28, 16
-_WIDE = 0.02
-_NEARLY = 0.005
-"""Closer to the limit than this, 100 % would say neither over nor under."""
-_LOAD_UNITS = frozenset({"W", "VA", "A"})
 _OVER_AND_DONE = frozenset({"resolved", "withdrawn"})
 """Ends after which what was wrong, or unobserved, is so no longer."""
 _NS = 1_000_000_000
 _CHILDREN_SHOWN = 8
 _CHILD_MOST = 80
+_DIGEST = "alarm_quality"
+_PLACES = (("rack", "rack "), ("u", "U"), ("cooling", ""), ("row", "row "), ("tenant", "tenant "))
+"""Tags that say where something is, with the word before each."""
 NO_CHILDREN: Mapping[str, str] = MappingProxyType({})
+NOTHING_BESIDE = Beside()
 
 
 class Message(NamedTuple):
@@ -35,7 +37,14 @@ class Message(NamedTuple):
 
 
 def compose(
-    alarm: Alarm, *, site: str, timezone: str, ended: str = "", children: Mapping[str, str] = NO_CHILDREN, by: str = ""
+    alarm: Alarm,
+    *,
+    site: str,
+    timezone: str,
+    ended: str = "",
+    children: Mapping[str, str] = NO_CHILDREN,
+    by: str = "",
+    beside: Beside = NOTHING_BESIDE,
 ) -> Message:
     """Put an alarm into words.
 
@@ -44,30 +53,84 @@ def compose(
     title = _title(alarm, ended)
     lines = [
         f"{_word(alarm, ended)}: {title}",
-        f"Where: {place(alarm)}, site {site}",
-        *_figures(alarm.evidence),
-        f"Since: {local_time(alarm.since_ns, timezone)}",
+        f"Where: {', '.join((place(alarm), *_places(alarm, beside.tags)))}, site {site}",
+        *filter(None, [value_line(alarm.evidence)]),
+        *(_end_lines(alarm, ended, by, timezone) if ended else _course_lines(alarm, timezone, beside.outlook)),
+        *([] if ended in _OVER_AND_DONE else _reason_lines(alarm, beside)),
+        *_child_lines(alarm, children),
+        *([] if ended in _OVER_AND_DONE else filter(None, [alarm.evidence.detail])),
+        *_hand_lines(alarm, ended),
+        *_pointer_lines(alarm, site, beside),
     ]
-    if ended and alarm.seen_ns > alarm.since_ns:
-        lines.append(f"Until: {local_time(alarm.seen_ns, timezone)}")
-    if ended == "unverifiable":
-        lines.append("Its source is silent: whether it still holds cannot be told. This is not an all-clear.")
-    if ended == "withdrawn":
-        lines.append(by or "Its rule or target is no longer in the configuration.")
-    if children:
-        lines.append(f"Follows from it ({len(children)}): {_listed(list(children.values()))}.")
-    if alarm.chatters and not ended:
-        lines.append("It chatters: it came and went three times in a minute. It is held until it is quiet for 5 min.")
-    if alarm.owner and not ended:
-        lines.append(f"Acknowledged by: {clean(alarm.owner)}")
-    if ended not in _OVER_AND_DONE:
-        lines += [f"Likely cause: {alarm.evidence.cause}"] if alarm.evidence.cause else []
-        lines += [alarm.evidence.detail] if alarm.evidence.detail else []
-    if not ended and alarm.rule.advice:
-        lines.append(f"Do: {alarm.rule.advice}")
-    if alarm.rule.runbook:
-        lines.append(f"Runbook: {alarm.rule.runbook}")
     return Message(title, "\n".join(lines))
+
+
+def _end_lines(alarm: Alarm, ended: str, by: str, timezone: str) -> Iterator[str]:
+    """Say from when to when it was, and how certain its end is."""
+    yield f"Since: {local_time(alarm.since_ns, timezone)}"
+    if alarm.seen_ns > alarm.since_ns:
+        yield f"Until: {local_time(alarm.seen_ns, timezone)}, {span_words((alarm.seen_ns - alarm.since_ns) / _NS)}"
+    if ended == "unverifiable":
+        yield "Its source is silent: whether it still holds cannot be told. This is not an all-clear."
+    if ended == "withdrawn":
+        yield by or "Its rule or target is no longer in the configuration."
+
+
+def _course_lines(alarm: Alarm, timezone: str, outlook: str) -> Iterator[str]:
+    """Say since when it is so, how it goes and where it leads."""
+    lasted_s = max(0.0, (alarm.seen_ns - alarm.since_ns) / _NS) if alarm.seen_ns else 0.0
+    lasted = f", {span_words(lasted_s)}" if lasted_s else ""
+    yield f"Since: {local_time(alarm.since_ns, timezone)}{lasted}"
+    if alarm.grew_from is not None and alarm.grew_from is not alarm.severity:
+        yield f"Escalated: it was told as {alarm.grew_from} before, it is {alarm.severity} now."
+    trend = "" if alarm.first is None else trend_words(alarm.first, alarm.evidence, lasted_s)
+    if trend or outlook:
+        yield f"Trend: {' '.join(filter(None, (trend, outlook)))}"
+    if alarm.chatters:
+        yield "It chatters: it came and went three times in a minute. It is held until it is quiet for 5 min."
+
+
+def _reason_lines(alarm: Alarm, beside: Beside) -> Iterator[str]:
+    """Say what likely made it so, and what changed at the same things just before."""
+    cause = alarm.evidence.cause or beside.cause
+    if cause:
+        yield f"Likely cause: {cause}"
+    if beside.happened:
+        yield f"Changed within 10 min before it: {'; '.join(beside.happened)}."
+    for work in beside.works:
+        yield f"Announced work: {work}"
+
+
+def _child_lines(alarm: Alarm, children: Mapping[str, str]) -> Iterator[str]:
+    if children:
+        head = "Told here only" if alarm.rule.name == _DIGEST else "Follows from it"
+        yield f"{head} ({len(children)}): {_listed(list(children.values()))}."
+
+
+def _hand_lines(alarm: Alarm, ended: str) -> Iterator[str]:
+    """Say what to do, or who does it already."""
+    if ended:
+        return
+    if alarm.rule.advice:
+        yield f"Do: {alarm.rule.advice}"
+    if alarm.owner:
+        yield f"Acknowledged by: {clean(alarm.owner)}"
+    elif alarm.told is not None and alarm.state is AlertState.FIRING:
+        yield f"Acknowledge: keeld ack {alarm.alert_id}"
+
+
+def _pointer_lines(alarm: Alarm, site: str, beside: Beside) -> Iterator[str]:
+    """Say where to look: channels make links of these lines, which therefore stand last."""
+    urls, target = beside.urls, alarm.target
+    runbook = alarm.rule.runbook or (urls.runbook_of(alarm.rule.name) if alarm.rule.number else "")
+    rack = target.id if target.kind == "rack" else _only(beside.tags, "rack")
+    dashboard = urls.dashboard_of(
+        site=site, kind=target.kind, target=target.id, rule=alarm.rule.name, since_ns=alarm.since_ns
+    )
+    found = (("Runbook", runbook), ("Page", urls.page_of(alarm.alert_id, rack)), ("Dashboard", dashboard))
+    for name, address in found:
+        if address:
+            yield f"{name}: {address}"
 
 
 def _listed(names: list[str]) -> str:
@@ -76,13 +139,19 @@ def _listed(names: list[str]) -> str:
 
 
 def _title(alarm: Alarm, ended: str) -> str:
-    base = alarm.evidence.base
-    share = _against(alarm.evidence, "" if " x " in base else base)
-    said = f"{alarm.rule.title}: {ended}" if ended else _title_words(alarm)
-    if share and not ended:
-        said += f": {share}"
+    label = clean(alarm.target.label or alarm.target.id)
+    if ended:
+        return titled(label, f"{alarm.rule.title}: {ended}")
+    words = _title_words(alarm)
+    fitting = [f"{words}: {figures}" for figures in title_words(alarm.evidence)]
+    least = min(len(label), _LABEL_LEAST) + 1
+    return titled(label, next((said for said in fitting if least + len(said) <= TITLE_MOST), words))
+
+
+def titled(label: str, said: str) -> str:
+    """Put a name before what is said of it, in under 80 characters: the name gives way first."""
     room = min(_LABEL_MOST, max(_LABEL_LEAST, TITLE_MOST - 1 - len(said)))
-    title = f"{_shortened(clean(alarm.target.label or alarm.target.id), room)} {said}"
+    title = f"{_shortened(label, room)} {clean(said, 2 * TITLE_MOST)}".strip()
     return title if len(title) <= TITLE_MOST else title[: TITLE_MOST - 1] + "…"
 
 
@@ -94,7 +163,7 @@ def _shortened(label: str, most: int) -> str:
 
 def _title_words(alarm: Alarm) -> str:
     """Say near instead of over where an early level fires: it is not over the budget yet."""
-    ratio = _ratio(alarm.evidence)
+    ratio = likeliest_ratio(alarm.evidence)
     if alarm.rule.title.startswith("over its ") and ratio is not None and ratio <= 1.0:
         return f"near its {alarm.rule.title.removeprefix('over its ')}"
     return alarm.rule.title
@@ -109,79 +178,10 @@ def _word(alarm: Alarm, ended: str) -> str:
         return alarm.evidence.word
     if not alarm.evidence.is_known:
         return Verdict.CANT_TELL.value
-    if alarm.rule.is_floor or not _is_load(alarm.evidence):
+    if alarm.rule.is_floor or not is_load(alarm.evidence):
         return alarm.severity.upper()
-    ratio = _ratio(alarm.evidence)
+    ratio = likeliest_ratio(alarm.evidence)
     return Verdict.OVER.value if ratio is not None and ratio > 1.0 else alarm.severity.upper()
-
-
-def _ratio(evidence: Evidence) -> float | None:
-    """Likeliest share of the limit."""
-    if evidence.lo is None or not evidence.limit:
-        return None
-    return _likeliest(evidence) / evidence.limit
-
-
-def ratio_words(evidence: Evidence) -> str:
-    """Say value against limit with the base named: `27.8 of 32 A breaker = 87 %`; nothing where nothing is known."""
-    return _against(evidence, evidence.base)
-
-
-def _is_load(evidence: Evidence) -> bool:
-    """Whether value and limit are amounts of which a percentage says something; of degrees it does not."""
-    return evidence.unit in _LOAD_UNITS
-
-
-def _against(evidence: Evidence, base: str) -> str:
-    if not _is_load(evidence):
-        return _beside(evidence, base)
-    ratio = _ratio(evidence)
-    if ratio is None or evidence.limit is None or evidence.lo is None:
-        return ""
-    scale, unit = _scale(evidence.limit, evidence.unit)
-    limit = f"{_number(evidence.limit / scale)} {unit}"
-    if base.startswith(f"{limit} "):
-        limit = base
-    elif base:
-        limit += f" ({base})" if base[0].isdigit() else f" {base}"
-    digits = 1 if 0 < abs(ratio - 1.0) < _NEARLY else 0
-    return f"{_number(_likeliest(evidence) / scale)} of {limit} = {ratio * 100:.{digits}f} %"
-
-
-def _beside(evidence: Evidence, base: str) -> str:
-    """Say a value that is no load beside its limit: `34.2 °C, limit 32 °C class A2`."""
-    if evidence.lo is None or evidence.limit is None:
-        return ""
-    value, limit = (f"{_number(number)} {evidence.unit}".rstrip() for number in (_likeliest(evidence), evidence.limit))
-    return f"{value}, limit {limit} {base}".rstrip()
-
-
-def _likeliest(evidence: Evidence) -> float:
-    return (evidence.lo or 0.0) if evidence.best is None else evidence.best
-
-
-def _figures(evidence: Evidence) -> list[str]:
-    words = ratio_words(evidence)
-    if not words or evidence.lo is None or evidence.hi is None or evidence.limit is None:
-        return []
-    line = f"Value: {words}" + (f" ({evidence.what})" if evidence.what else "")
-    if evidence.hi - evidence.lo > _WIDE * abs(evidence.limit):
-        scale, unit = _scale(evidence.limit, evidence.unit)
-        line += f"; known to lie between {_number(evidence.lo / scale)} and {_number(evidence.hi / scale)} {unit}"
-    return [line]
-
-
-def _scale(limit: float, unit: str) -> tuple[float, str]:
-    if unit not in ("W", "VA"):
-        return 1.0, unit
-    return (1e6, f"M{unit}") if abs(limit) >= 1e6 else (1e3, f"k{unit}")  # noqa: PLR2004 - a million is a million
-
-
-def _number(value: float) -> str:
-    """Three figures, no exponent."""
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2  # noqa: PLR2004 - decades
-    text = f"{value:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def place(alarm: Alarm) -> str:
@@ -190,6 +190,20 @@ def place(alarm: Alarm) -> str:
     label = _shortened(clean(target.label, 256), 64)
     kind = target.kind.replace("_", " ")
     return f"{kind} {target.id}" if not label or label == target.id else f"{label} ({kind} {target.id})"
+
+
+def _places(alarm: Alarm, tags: frozenset[str]) -> Iterator[str]:
+    """Say where the target is, from the near to the wide."""
+    for key, before in _PLACES:
+        name = _only(tags, key)
+        if name and (key, name) != (alarm.target.kind.removesuffix("_node"), alarm.target.id):
+            yield f"{before}{clean(name)}"
+
+
+def _only(tags: frozenset[str], key: str) -> str:
+    """Give what a target's tags say of a key, where they say one thing."""
+    found = [tag.removeprefix(f"{key}:") for tag in tags if tag.startswith(f"{key}:")]
+    return found[0] if len(found) == 1 else ""
 
 
 def local_time(time_ns: int, timezone: str) -> str:

@@ -26,6 +26,7 @@ from keeld.config.site_schema import (
 )
 from keeld.contract import Contract, DemandLimit
 from keeld.credentials import Secret
+from keeld.message_urls import MessageUrls
 from keeld.metrics import CATALOGUE
 from keeld.model import Cord, Device, Identity, OwnRule, Rack, RackBudget, RuleSettings, Severity, Site
 from keeld.settings import (
@@ -94,6 +95,7 @@ def _device(
         cords=tuple(Cord(feed, cord.psus) for feed, cord in device.cords.items()),
         psus_needed=device.psus_needed,
         gpus=device.gpus,
+        rack_unit=device.u,
         measures=tuple(device.measures.items()),
         meter_class_ratio=device.meter_class,
         nameplate_watts=device.nameplate_w,
@@ -143,6 +145,11 @@ def _site(document: Document, devices: Mapping[str, Device]) -> Site:
         contract=_contract(document),
         thermal_classes=MappingProxyType(
             {name: thermal_class(entry) for name, entry in document.thermal_classes.items()}
+        ),
+        urls=MessageUrls(
+            page=document.messages.page_url or "",
+            dashboard=document.messages.dashboard_url or "",
+            runbooks=document.messages.runbooks_url or "",
         ),
     )
 

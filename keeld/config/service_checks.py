@@ -9,7 +9,7 @@ import zoneinfo
 from keeld.config.addresses import AddressError, parse_host_port
 from keeld.config.draft import Draft
 from keeld.config.report import Report
-from keeld.config.service_schema import InfluxSection
+from keeld.config.service_schema import DASHBOARD_FIELDS, InfluxSection
 from keeld.config.urls import UrlError, check_url
 
 _WEB = frozenset({"http", "https"})
@@ -29,6 +29,7 @@ def check_services(draft: Draft, report: Report) -> None:
         _check_pair(mqtt.username, mqtt.password_file, ("mqtt",), draft=draft, report=report)
     _check_channels(draft, report)
     _check_heartbeat(draft, report)
+    _check_messages(draft, report)
 
 
 def _check_timezone(draft: Draft, report: Report) -> None:
@@ -146,6 +147,22 @@ def _check_heartbeat(draft: Draft, report: Report) -> None:
         report.error(draft.origin.key("heartbeat"), wrong, "write url_file where the URL holds a key")
     if heartbeat.url is not None:
         _check_url(heartbeat.url, _WEB, ("heartbeat", "url"), draft=draft, report=report)
+
+
+def _check_messages(draft: Draft, report: Report) -> None:
+    messages = draft.document.messages
+    for name in ("page_url", "dashboard_url", "runbooks_url"):
+        url = getattr(messages, name)
+        if url is None:
+            continue
+        _check_url(url, _WEB, ("messages", name), draft=draft, report=report)
+        known = DASHBOARD_FIELDS if name == "dashboard_url" else frozenset[str]()
+        bare = url
+        for field in known:
+            bare = bare.replace(f"{{{field}}}", "")
+        if "{" in bare or "}" in bare:
+            remedy = f"write {', '.join(sorted(f'{{{field}}}' for field in known))}" if known else "take the braces out"
+            report.error(draft.origin.at("messages", name), f"`{name}`: braces around what is not known here", remedy)
 
 
 def _check_url(url: str, schemes: frozenset[str], path: tuple[str | int, ...], *, draft: Draft, report: Report) -> None:

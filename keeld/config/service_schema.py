@@ -193,6 +193,23 @@ class HeartbeatSection(Section):
     interval: Annotated[Seconds, AfterValidator(Between("5s", "1h"))] = 30.0
 
 
+DASHBOARD_FIELDS = frozenset({"site", "kind", "target", "rule", "since_ms"})
+"""What may stand in braces in the address of a dashboard."""
+
+
+class MessagesSection(Section):
+    """Where messages point people to. These addresses are shown to everybody who is told: no secret belongs in them."""
+
+    page_url: Annotated[Filled | None, Field(description="keeld's own page, as people reach it.")] = None
+    dashboard_url: Annotated[
+        Filled | None,
+        Field(description="May hold {site}, {kind}, {target}, {rule} and {since_ms}: what the message is about."),
+    ] = None
+    runbooks_url: Annotated[
+        Filled | None, Field(description="A page with a heading for each rule, or a folder (ending in /) of pages.")
+    ] = None
+
+
 class Document(Section):
     """The whole of keeld.yaml, once ranges and tables are unfolded."""
 
@@ -213,6 +230,7 @@ class Document(Section):
     observe: ObserveSpan = 72 * 3600.0
     notify: list[Channel] = Field(default_factory=list)
     heartbeat: HeartbeatSection | None = None
+    messages: MessagesSection = MessagesSection()
     timings_note: Text = ""
 
 

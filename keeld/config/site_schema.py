@@ -240,6 +240,10 @@ class DeviceEntry(Section):
     cords: dict[str, CordKeys] = Field(default_factory=dict)
     psus_needed: Psus | None = None
     gpus: Annotated[Whole, Field(ge=1, le=64, description="How many accelerators the node should have.")] | None = None
+    u: Annotated[
+        Whole | None,
+        Field(ge=1, le=100, description="The lowest unit of its rack that it stands in: said in messages."),
+    ] = None
     measures: dict[str, Text] = Field(default_factory=dict)
     meter_class: Annotated[
         Number, Field(gt=0, le=0.2, description="Error of its power reading, as a share of it: 0.01 is class 1.")

@@ -25,6 +25,8 @@ def settle(board: Board, topology: Topology, rules: Rulebook) -> None:
     """Let the board know a configuration: what selectors mean in it, and what work takes out of service."""
     board.tags_of = rules.tags_of
     board.rule_at = rules.at
+    board.timezone = board.context.timezone = topology.site.timezone
+    board.context.urls = topology.site.urls
     board.holds.know(topology.site.timezone, lambda selector: reach(topology, selector))
 
 

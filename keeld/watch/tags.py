@@ -62,6 +62,8 @@ class Tags:
         for key, value in (("row", device.row), ("tenant", device.tenant), ("switch", device.via)):
             if value:
                 yield f"{key}:{value}"
+        if device.rack_unit is not None:
+            yield f"u:{device.rack_unit}"
         if device.node is not None:
             yield f"{'cooling' if device.node in self._topology.cooling else 'node'}:{device.node}"
             yield from self._above(device.node)

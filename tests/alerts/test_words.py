@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeld.alerts.alarm import Alarm, Evidence, Target, short_id
+from keeld.alerts.figures import ratio_words
 from keeld.alerts.machine import Machine, Span
-from keeld.alerts.message import TITLE_MOST, compose, ratio_words
+from keeld.alerts.message import TITLE_MOST, compose
 from keeld.alerts.restored import LevelState, RestoredAlarm
 from keeld.alerts.rules import AI
 from keeld.alerts.shipped import SHIPPED
@@ -48,6 +49,7 @@ def test_a_breach_in_full():
         "Since: 2025-10-09 04:53:20-04:00",
         "Measured by inlet meter pdu-r07-a.",
         "Do: Lower the load of this rack, or raise its budget if its feeds and cooling allow it.",
+        "Runbook: docs/runbooks.md#rack_density_power",
     ]
 
 
@@ -80,7 +82,7 @@ def test_an_end_says_when_and_nothing_that_is_no_longer_so(ended):
     made = alarm(rule="blind", cause="its meters", detail="Limits are NOT being checked.")
     made.seen_ns = SINCE_NS + 90_000_000_000
     lines = words(made, ended=ended).text.splitlines()
-    assert lines[2:4] == ["Since: 2025-10-09 04:53:20-04:00", "Until: 2025-10-09 04:54:50-04:00"]
+    assert lines[2:4] == ["Since: 2025-10-09 04:53:20-04:00", "Until: 2025-10-09 04:54:50-04:00, 2 min"]
     assert not [line for line in lines if "meters" in line or "NOT" in line]
 
 
@@ -105,6 +107,30 @@ def test_a_long_label_gives_way_to_the_figures_and_keeps_its_end(rule, value, li
     assert title.startswith("R07 (old")
     assert "…" in title.split(" feed A ")[0]
     assert title.endswith(f"= {value / limit * 100:.0f} %")
+
+
+@pytest.mark.parametrize("rule", sorted(SHIPPED))
+@given(
+    label=st.text(max_size=120), base=st.text(max_size=60), value=st.floats(0, 1e12), limit=st.floats(1, 1e9),
+    unit=st.sampled_from(["W", "VA", "A", "°C", "K/min", "L/min", "%", "V", ""]), headline=st.text(max_size=200),
+    ended=st.sampled_from(["", "resolved", "unverifiable", "withdrawn"]), best=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=15)
+def test_no_rule_and_no_name_makes_a_title_that_is_long_or_more_than_a_line(
+    rule, label, ended, value, **shown
+):
+    made = alarm(label=label, lo=value, best=value if shown.pop("best") else None, hi=value * 2, **shown)
+    made.rule, made.levels = SHIPPED[rule], next(iter(SHIPPED[rule].levels.values()))
+    message = words(made, ended=ended)
+    assert 0 < len(message.title) <= TITLE_MOST
+    assert message.title.isprintable()
+    assert message.title.strip() == message.title
+    assert message.text.splitlines()[1].startswith("Where: ")
+
+
+def test_what_is_not_known_is_said_by_its_bounds():
+    evidence = Evidence(spans=(), lo=12_000.0, best=None, hi=44_200.0, limit=33_000.0, unit="W", base="budget")
+    assert ratio_words(evidence) == "12 to 44.2 of 33 kW budget = 36 to 134 %"
 
 
 def test_amperes_name_their_breaker():
