@@ -402,6 +402,13 @@ def source(tmp_path: Path) -> FakeSource:
 
 
 @pytest.fixture
+def busy(source: FakeSource) -> FakeSource:
+    """A source at which everything goes on."""
+    source.seen, source.ordered = FULL, (ORDER,)
+    return source
+
+
+@pytest.fixture
 async def server(source: FakeSource) -> AsyncIterator[Server]:
     it = Server(source)
     await it.start()

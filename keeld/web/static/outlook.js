@@ -22,12 +22,12 @@ function demandFigure(demand) {
   const { projected_watts: projected, last_watts: last, peak_watts: peak } = demand;
   const mean = (value) => words.powers(value) + (value.is_estimated ? ", partly estimated" : "");
   const note = [
-    projected ? `is what this interval comes to at the present load${projected.is_estimated ? "; part of it was not measured" : ""}` : "",
+    projected ? `is what this interval comes to at the present load${projected.is_estimated ? ", part of it not measured" : ""}` : "",
     demand.left_s === null ? "" : `${words.age(demand.left_s)} left${remedy(demand)}`,
     last ? `last interval ${mean(last)}` : "", peak ? `peak of this month ${mean(peak)}` : "",
   ];
   return [`${name} ${words.power(demand.limit_watts)}, ${span}`, projected ? against(projected, demand.limit_watts) : "not known yet",
-    note.filter(Boolean).join(". "), projected && projected.lo > demand.limit_watts ? "state-over" : ""];
+    note.filter(Boolean).join("; "), projected && projected.lo > demand.limit_watts ? "state-over" : ""];
 }
 
 function against(mean, limit) {
@@ -49,7 +49,7 @@ function effectiveness(known) {
     day === undefined ? "no whole day yet" : `last 24 h ${day.toFixed(2)}`,
     power === undefined ? "" : `site over machines at this moment ${power.toFixed(2)}, which is no PUE`,
   ];
-  return [["PUE, last hour", hour === undefined ? "not known yet" : hour.toFixed(2), note.filter(Boolean).join(". "), ""]];
+  return [["PUE, last hour", hour === undefined ? "not known yet" : hour.toFixed(2), note.filter(Boolean).join("; "), ""]];
 }
 
 function orderWords(order, zone) {

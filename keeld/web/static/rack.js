@@ -93,9 +93,9 @@ function showHeadroom(headroom) {
 function usableWords({ usable_watts: usable, usable_at_peak_watts: peak, binding, lost }) {
   if (usable === null) return "Usable headroom: no limit is configured.";
   const binds = binding ? `; ${words.constraint(binding.constraint)} of ${binding.target} binds` : "";
-  const peaks = peak === null ? "" : `, ${words.left(peak)} at 24-h peaks`;
+  const peaks = peak === null ? "" : `; at 24-h peaks ${words.left(peak)}`;
   const without = lost.length ? `. No data from ${lost.join(", ")}: taken at its most` : "";
-  return `Usable headroom: ${words.left(usable)}${peaks}${binds}${without}.`;
+  return `Usable headroom: ${words.left(usable)} at 5-min means${peaks}${binds}${without}.`;
 }
 
 function failoverCells({ label, survival, text, day_peak_ratio: peak }) {
