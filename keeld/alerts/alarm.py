@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from keeld.alerts.flood import CHATTER_HOLD_S
-from keeld.alerts.machine import Machine, Span, Thresholds
+from keeld.alerts.machine import Machine, Span, Thresholds, patience_s
 from keeld.alerts.rules import RANK, Level, Rule
 from keeld.model import AlertState, Severity
 
@@ -85,6 +85,8 @@ class Alarm:
     """Monotonic time of the last evidence with measurements behind it."""
     seen_ns: int = 0
     """Wall time of the last evidence of any kind."""
+    judged_ns: int = 0
+    """The same in monotonic time."""
     first: float | None = None
     """Likeliest value when it began; None once something else is shown, and after a restart."""
     grew_from: Severity | None = None
@@ -142,6 +144,11 @@ class Alarm:
         if pending:
             return AlertState.PENDING, max(pending, key=RANK.__getitem__)
         return AlertState.OK, self.severity
+
+    @property
+    def patience_s(self) -> float:
+        """How long it may be pending without being judged at all."""
+        return max(patience_s(level.on_s) for level in self.levels)
 
     def _in(self, state: AlertState) -> list[Severity]:
         return [

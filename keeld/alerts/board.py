@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from keeld.alerts.alarm import Alarm, Evidence, Target
 from keeld.alerts.causes import Causes
 from keeld.alerts.context import Context
-from keeld.alerts.flood import Chatter, Flood
+from keeld.alerts.flood import Chatter, Flood, dump_floods, load_floods
 from keeld.alerts.holds import FLOODED, OBSERVED, SHELVED, Holds
 from keeld.alerts.ledger import Ledger
 from keeld.alerts.machine import Machine
@@ -89,7 +89,7 @@ class Board:
             alarm = Alarm(self.key_of(rule, target), rule, levels, target, machines, known_ns=now.mono_ns)
             self._add(alarm)
         alarm.rule, alarm.levels, alarm.target = self.rule_at(rule, target), levels, target
-        alarm.seen_ns = now.wall_ns
+        alarm.seen_ns, alarm.judged_ns = now.wall_ns, now.mono_ns
         alarm.step(evidence, mono_ns=now.mono_ns, cap_s=cap_s)
         return self._settle(alarm, now)
 
@@ -140,6 +140,8 @@ class Board:
         if cause is not None:
             self._causes.hold(cause, alarm)
             return None
+        if self._causes.was_held(alarm, now):
+            return None
         self._causes.release(alarm)
         if alarm.quiet == OBSERVED:
             self.ledger.note(alarm, now, len(self.children(alarm)))
@@ -168,7 +170,7 @@ class Board:
             return False
         flood = self.floods.setdefault(alarm.rule.route, Flood())
         title = f"{alarm.target.label or alarm.target.id} {alarm.rule.title}"
-        if not flood.take(alarm.key, title, alarm.severity, now.mono_ns):
+        if not flood.take(title, alarm.severity, now):
             return False
         self._causes.list_under(f"{self.site}:{DIGEST}:route:{alarm.rule.route or 'all'}", alarm)
         alarm.digested, alarm.quiet = alarm.severity, FLOODED
@@ -229,9 +231,13 @@ class Board:
         for flood in self.floods.values():
             flood.settle(now.mono_ns)
         for name, alarm in list(self.alarms.items()):
-            if alarm.state is not AlertState.PENDING and self.alarms.get(name) is alarm:
+            if self.alarms.get(name) is not alarm:
+                continue
+            if alarm.state is not AlertState.PENDING:
                 self._settle(alarm, now)
                 yield _REVIEW_COST
+            elif now.mono_ns - alarm.judged_ns > alarm.patience_s * _SECOND_NS:
+                self._end(alarm, UNVERIFIABLE, now)
 
     def restate(self, alarm: Alarm, now: Moment) -> None:
         """Put an alarm into words again: what it says of itself has changed, and nobody needs to be told."""
@@ -260,7 +266,10 @@ class Board:
 
     def notes(self) -> dict[str, bytes]:
         """Give what must survive a restart beside the alarms: shelves, works, what was seen and counted."""
-        parts = (("holds", self.holds.dump()), ("quality", self.quality.dump()), ("ledger", self.ledger.dump()))
+        parts = (
+            ("holds", self.holds.dump()), ("quality", self.quality.dump()), ("ledger", self.ledger.dump()),
+            ("floods", dump_floods(self.floods)),
+        )  # fmt: skip
         return {f"{part}/{name}": note for part, notes in parts for name, note in notes.items()}
 
     def recall(self, notes: Mapping[str, bytes], now: Moment) -> None:
@@ -268,6 +277,7 @@ class Board:
         self.holds.load(_below("holds/", notes), now)
         self.quality.load(_below("quality/", notes))
         self.ledger.load(_below("ledger/", notes))
+        self.floods |= load_floods(_below("floods/", notes), now)
 
     def snapshot(self) -> tuple[RestoredAlarm, ...]:
         """Give what must survive a restart."""
@@ -276,14 +286,16 @@ class Board:
     def restore(self, saved: RestoredAlarm, rule: Rule, levels: tuple[Level, ...], target: Target, now: Moment) -> None:
         """Bring an alarm back as it stood; nothing is told again, and only fresh evidence ends it."""
         machines = [machine(saved, level, index, now) for index, level in enumerate(levels)]
+        is_key = saved.cause.startswith(f"{self.site}:")
         evidence = Evidence(
             spans=(None,) * len(levels), lo=saved.lo, best=saved.best, hi=saved.hi, limit=saved.limit, unit=saved.unit,
-            cause=saved.cause, is_known=False,
+            cause="" if is_key else saved.cause, is_known=False,
         )  # fmt: skip
-        alarm = Alarm(self.key_of(rule, target), rule, levels, target, machines, evidence, known_ns=now.mono_ns)
-        is_key = saved.cause.startswith(f"{self.site}:")
+        rule, key = self.rule_at(rule, target), self.key_of(rule, target)
+        alarm = Alarm(key, rule, levels, target, machines, evidence, known_ns=now.mono_ns, judged_ns=now.mono_ns)
         bring_back(alarm, saved, holder=saved.cause if is_key else "")
         self._add(alarm)
+        self._causes.bring_back(alarm, now)
 
 
 def _below(head: str, notes: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -29,6 +29,8 @@ class Causes:
         self._aftermath: list[tuple[int, Alarm]] = []
         self._children: dict[str, dict[str, str]] = {}
         """Cause to the alarms that follow from it, by key, with what each is called."""
+        self._brought_back: dict[str, int] = {}
+        """Held alarms of before a restart, and until when their cause is believed although it is not here."""
 
     def add(self, alarm: Alarm) -> None:
         """Take note of an alarm that may hold others back."""
@@ -48,6 +50,7 @@ class Causes:
         """Forget an alarm and what it held."""
         self._inhibitors.pop(key, None)
         self._children.pop(key, None)
+        self._brought_back.pop(key, None)
 
     def hold(self, cause: Alarm, alarm: Alarm) -> None:
         """Note that an alarm follows from another."""
@@ -63,6 +66,17 @@ class Causes:
     def list_under(self, key: str, alarm: Alarm) -> None:
         """Note that an alarm is told of by another one, as by a digest."""
         self._children.setdefault(key, {})[alarm.key] = f"{alarm.target.label or alarm.target.id} {alarm.rule.title}"
+
+    def bring_back(self, alarm: Alarm, now: Moment) -> None:
+        """Note an alarm of before a restart: what held it may have ended a moment before."""
+        if alarm.held_by:
+            self._brought_back[alarm.key] = now.mono_ns + _AFTERMATH_NS
+
+    def was_held(self, alarm: Alarm, now: Moment) -> bool:
+        """Whether an alarm was held when keeld ended, and that is no minute ago."""
+        if not alarm.held_by or is_never_held(alarm.rule.name, alarm.severity):
+            return False
+        return now.mono_ns < self._brought_back.get(alarm.key, 0)
 
     def release(self, alarm: Alarm) -> None:
         """Note that nothing explains an alarm any more: it is told by itself."""

@@ -92,11 +92,12 @@ class SiteState:
                 duty.keep(past[duty.name])
 
     def subjects(self) -> Iterator[Subject]:
-        """List every rule that is on at each of its targets."""
+        """List every rule that is on at each of its targets; one without levels there is off."""
         found = subjects(
             self.rules, self.topology, racks=self.racks, nodes=self.nodes, feeds=self.feeds, silence=self.silence
         )
-        return chain(found, *(duty.subjects() for duty in self.duties))
+        of_duties = (subject for duty in self.duties for subject in duty.subjects())
+        return (subject for subject in chain(found, of_duties) if subject.levels)
 
     def arrive(self, intake: Intake, board: Board, now: Moment, *, is_first: bool) -> None:
         """Run the overload rule on the breakers that a meter tells of."""
