@@ -34,6 +34,8 @@ _VIEW_NS = 500_000_000
 """A view is made at most this often, however many people look."""
 _FAILOVER_NS = 5_000_000_000
 """As a view; a rack's failover is judged on means of five minutes, and costs as much as many views."""
+_HEADROOM_NS = 10_000_000_000
+"""As a view; each answer sums up the losses of the whole site, at means and at peaks."""
 
 
 class Parts(Protocol):
@@ -104,6 +106,7 @@ class LiveSource:
         self._parts = parts
         self._view: SiteView | None = None
         self._view_ns = 0
+        self._headroom: dict[str | None, tuple[int, Sequence[Headroom]]] = {}
         self._failover: dict[str, tuple[int, Sequence[FailoverCase]]] = {}
 
     @property
@@ -182,12 +185,18 @@ class LiveSource:
 
     async def headroom(self, rack_id: str | None) -> Sequence[Headroom]:
         """Say what may be added to one rack or to each, tightest first; racks without any limit come last."""
+        now = moment_now()
+        self._headroom = {name: made for name, made in self._headroom.items() if now.mono_ns - made[0] < _HEADROOM_NS}
+        if rack_id in self._headroom:
+            return self._headroom[rack_id][1]
         found = []
-        for room in self._parts.judge.watch.headroom(moment_now(), rack_id):
+        for room in self._parts.judge.watch.headroom(now, rack_id):
             if room is not None:
                 found.append(room)
             await asyncio.sleep(0)
-        return sorted(found, key=lambda room: (room.watts is None, room.watts))
+        found.sort(key=lambda room: (room.watts is None, room.watts))
+        self._headroom[rack_id] = (now.mono_ns, found)
+        return found
 
     async def transitions(self, limit: int, since_ns: int) -> Sequence[Transition]:
         """Give the newest transitions first."""

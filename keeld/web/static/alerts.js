@@ -89,6 +89,8 @@ export function showAlerts(alerts, zone) {
   const open = alerts.filter((alert) => alert.standing === "open");
   showList(byId("alerts"), open, titles, zone);
   byId("no-alerts").hidden = open.length > 0;
+  show(byId("no-socket"), open.length && open.every((alert) => alert.commands.length === 0)
+    ? "To acknowledge or shelve them, keeld needs a socket: write http: {socket: /run/keeld/api.sock} and restart it." : "");
   const groups = GROUPS.map(([name, reason]) => [name, reason, alerts.filter((alert) => alert.standing === name)]);
   match(byId("unsent"), groups.filter(([, , found]) => found.length), ([name]) => name,
     () => make("details", "group", make("summary"), make("ol", "alerts")),
