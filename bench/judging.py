@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from keeld.host import COLLECT_EVERY
+from keeld.host import COLLECT_EVERY, collect_young
 from keeld.metrics import CURRENT, ENERGY, FREQUENCY, POWER, POWER_FACTOR, TEMPERATURE, UTILISATION, VOLTAGE
 from keeld.model import Batch, Cord, Device, Moment, Rack, RackBudget, Reading, Site
 from keeld.trees import PowerNode
@@ -153,6 +153,7 @@ class Bench:
         while self.watch.next_wake() <= now.mono_ns:
             start_ns = time.process_time_ns()
             self.watch.tick(now)
+            collect_young()
             slice_ns = time.process_time_ns() - start_ns
             slot_ns += slice_ns
             spent.longest_ns = max(spent.longest_ns, slice_ns)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
+from keeld import host
 from keeld.alerts.acts import Act, Done, RefusedError
 from keeld.alerts.restored import RestoredAlarm
 from keeld.fanout import Fanout
@@ -70,6 +71,7 @@ class Judge:
             self.note(outcome.transitions)
             for batch in outcome.batches:
                 self._fanout.publish(batch)
+            host.collect_young()
 
     async def run_notes(self) -> None:
         """Keep what the watch wants to find again after a restart, once a minute, for ever."""
