@@ -39,8 +39,7 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
         time_ns=now.wall_ns,
         draw=site_draw(list(state.racks.values())),
         racks=tuple(
-            replace(_rack_view(rack, state.failover.words_of(name)), usable_watts=_usable_watts(state, name))
-            for name, rack in state.racks.items()
+            _with_usable(_rack_view(rack, state.failover.words_of(name)), state) for name, rack in state.racks.items()
         ),
         nodes=(
             *(_node_view(node, _figures(state, name)) for name, node in state.nodes.items()),
@@ -55,9 +54,13 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
     )
 
 
-def _usable_watts(state: SiteState, name: str) -> float | None:
-    told = (duty.readings("rack", name) for duty in state.duties if isinstance(duty, HeadroomWatch))
-    return next((reading.value for readings in told for reading in readings), None)
+def _with_usable(view: RackView, state: SiteState) -> RackView:
+    """Add what may be added to the rack: as last worked out, and no more than its own budgets leave by now."""
+    told = (duty.readings("rack", view.rack.id) for duty in state.duties if isinstance(duty, HeadroomWatch))
+    usable = next((reading.value for readings in told for reading in readings), None)
+    if usable is None:
+        return view
+    return replace(view, usable_watts=min([usable, *(item.headroom for item in view.judgements)]))
 
 
 def _figures(state: SiteState, name: str) -> dict[str, float]:

@@ -95,9 +95,13 @@ function showSuspects(site) {
   show(byId("suspects-more"), more > 0 ? `and ${more} more` : "");
 }
 
+/** Show all of it; says whether there is anything. */
 export function showOutlook(site) {
   showForecasts(site);
   showSupply(site);
   showHolds(site);
   showSuspects(site);
+  const aside = byId("outlook");
+  aside.hidden = [...aside.children].every((section) => section.hidden);
+  return !aside.hidden;
 }

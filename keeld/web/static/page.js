@@ -41,7 +41,7 @@ function showNodes(nodes) {
   byId("nodes-section").hidden = nodes.length === 0;
   rows(byId("nodes"), nodes, (node) => `${node.kind} ${node.id}`, (node) => {
     const judgement = tightest(node.judgements);
-    if (!judgement) return [node.label, "no limit", "", words.interval(node.draw_watts, "W"), "", ""];
+    if (!judgement) return [node.label, "not judged", "", words.interval(node.draw_watts, "W"), "", ""];
     const verdict = judgement.why ? `${judgement.verdict}: ${judgement.why}` : judgement.verdict;
     return [node.label, [verdict, `state-${verdictClass(judgement.verdict)}`], words.constraint(judgement.constraint),
       words.interval(judgement.value, judgement.unit), words.load(judgement), words.headroom(judgement)];
@@ -76,7 +76,7 @@ function showSite(site) {
   show(byId("not-ready"), site.not_ready.length ? `Not ready: ${site.not_ready.join("; ")}` : "");
   showSummary(site);
   showAlerts(site.alerts, site.timezone);
-  showOutlook(site);
+  document.querySelector("main").classList.toggle("has-outlook", showOutlook(site));
   showWall(site.racks, selected, choose);
   showNodes(site.nodes);
   sentences(byId("findings-section"), byId("findings"), site.findings, (sentence) => sentence, (sentence) => sentence);
