@@ -409,6 +409,11 @@ def busy(source: FakeSource) -> FakeSource:
 
 
 @pytest.fixture
+def forecasts() -> tuple[Forecast, ...]:
+    return FORECASTS
+
+
+@pytest.fixture
 async def server(source: FakeSource) -> AsyncIterator[Server]:
     it = Server(source)
     await it.start()

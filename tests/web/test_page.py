@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import itertools
 import os
 import re
@@ -32,7 +33,7 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-port=0",
 ]
-DESKTOP, PHONE = (1280, 900), (390, 844)
+DESKTOP, PHONE, WALL = (1280, 900), (390, 844), (1920, 1080)
 
 
 class Browser:
@@ -178,6 +179,103 @@ async def test_page_says_it_in_words(browser: Browser, server: Server, name, siz
     assert await browser.ask("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the screen"
     await browser.keep_picture(f"{name}.png")
     assert browser.errors == []
+
+
+OPEN_ALL = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
+
+
+@pytest.mark.parametrize(("name", "size"), [("busy-wall", WALL), ("busy-phone", PHONE)])
+async def test_page_says_what_lies_ahead_and_what_keeps_alerts_quiet(
+    browser: Browser, server: Server, busy, name, size
+):
+    await browser.open(server.url, size)
+    await browser.ask(OPEN_ALL)
+    seen = await browser.text()
+    for words in (
+        "Only observed until 2026-11-25 21:47:00 GMT-5",
+        "keeld rules live all",
+        "1 would have paged, 1 shelved, 1 quiet for work, 1 follow, 1 in a digest, 1 not yet",
+        "first of those that stand · 25 follow from it",
+        "in hand: eve · stays until it is closed",
+        "keeld ack 7f3a",
+        "keeld shelve 7f3a --for 4h --reason 'WHY'",
+        "keeld close leak --reason 'WHY'",
+        "1 only observed: would have paged",
+        "only observed until 22:47:00 GMT-5: it would have paged, and was not sent",
+        "keeld rules live rule=observed",
+        "shelved until 22:47:00 GMT-5",
+        "keeld shelve --end sh3lf",
+        "keeld maintenance end w0rk",
+        "R01, power",
+        "72 min",
+        "40 min to never",
+        "94 %: 9.40 MW (9.30 MW to 9.60 MW)",
+        "7 min left, 10.70 MW allowed for the rest",
+        "OVER, 104 %: 9.40 MW",
+        "8.20 MW allowed for the rest: shed 1.20 MW",
+        "peak of this month 9.60 MW (9.50 MW to 9.70 MW), partly estimated",
+        "PUE, last hour",
+        "which is no PUE",
+        "OVER: the site draws 6.00 MW (5.90 MW to 6.10 MW), 5.50 MW allowed now. ercot ordered 5.00 MW at most",
+        "node=ups-a: now, until",
+        "pdu-r08-a power_watts/L2: has not moved",
+        "usable 3.2 kW",
+        "If feed A dies now, b3-12 trips.",
+    ):
+        assert words in seen, words
+    assert "[CRIT] dal1 r08" in await browser.text("#unsent .facts"), "what follows names what speaks for it"
+    assert await browser.ask("document.querySelectorAll('#alerts > .alert').length") == 2
+    for wrong in ("NaN", "undefined", "null", "Infinity"):
+        assert wrong not in seen
+    assert await browser.ask("document.images.length") == 0
+    assert await browser.ask("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the screen"
+    await browser.keep_picture(f"{name}.png")
+    assert browser.errors == []
+
+
+async def test_a_rack_says_what_binds_what_may_be_added_and_what_it_has_been(browser: Browser, server: Server, busy):
+    await browser.open(f"{server.url}#rack=r08", PHONE)
+    await browser.wait_for("!document.querySelector('#rack').hidden")
+    seen = await browser.text("#rack")
+    for words in (
+        "power, binds",
+        "33.5 kW, 112 %",
+        "34.1 kW, 114 %",
+        "a, a3-12: current L2",
+        "57.0 A (breaker 60 A x 0.95 environment)",
+        "Usable headroom: 1.5 kW at 5-min means; at 24-h peaks none, 0.2 kW too much; failover of b3-12 binds.",
+        "No data from pdu-r08-a: taken at its most",
+        "131 % of continuous limit",
+        "mining to ai, ana:",
+        "keeld rack-state r08 STATE --reason 'WHY'",
+        "keeld maintenance begin rack=r08 --for 2h --reason 'WHY'",
+        "critical: [CRIT] dal1 r08 power",
+    ):
+        assert words in seen, words
+    assert await browser.ask("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the screen"
+    assert browser.errors == []
+
+
+async def test_a_quiet_site_shows_no_empty_sections(browser: Browser, server: Server, source, forecasts, monkeypatch):
+    source.seen = {"alarms": ()}
+    monkeypatch.setattr(source.desk, "holds", list)
+    await browser.open(server.url, WALL)
+    assert await browser.ask("document.querySelector('#outlook').hidden")
+    assert not await browser.ask("document.querySelector('main').classList.contains('has-outlook')")
+    seen = await browser.text()
+    assert "None." in seen
+    for heading in ("Next to break", "Supply", "Announced work", "Shelves", "not believed", "Only observed"):
+        assert heading not in seen
+    source.seen["forecasts"] = forecasts
+    await browser.wait_for("document.body.innerText.includes('Next to break')")
+    assert browser.errors == []
+
+
+async def test_without_a_socket_the_page_says_what_is_missing(browser: Browser, server: Server, source):
+    source.settings = dataclasses.replace(source.settings, http=dataclasses.replace(source.settings.http, socket=None))
+    await browser.open(server.url, DESKTOP)
+    await browser.wait_for("document.querySelector('#no-socket').innerText.includes('/run/keeld/api.sock')")
+    assert "keeld ack" not in await browser.text()
 
 
 async def test_hostile_text_stays_text(browser: Browser, server: Server):
