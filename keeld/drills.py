@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from keeld.alerts.alarm import short_id
+from keeld.alerts.message import TITLE_MOST, titled
 from keeld.alerts.restored import RestoredAlarm
 from keeld.errors import KeeldError
 from keeld.judge import Judge
@@ -22,7 +23,6 @@ from keeld.text import clean
 from keeld.watch.subjects import Subject
 
 MARK = "DRILL"
-_TITLE_MOST = 79
 _STANDING_MOST = 10
 _NAMED = 5
 
@@ -114,7 +114,7 @@ def transitions(subject: Subject, site: str, who: str, *, escalates: bool) -> Se
     first, worst = (severities[0], severities[-1]) if escalates else (severities[-1], severities[-1])
     rule, target = f"drill.{subject.rule.name}", subject.target
     key = f"{site}:{rule}:{target.kind}:{target.id}"
-    title = f"{MARK}: {target.label or target.id} {subject.rule.title}"[:_TITLE_MOST]
+    title = f"{MARK}: {titled(clean(target.label or target.id), subject.rule.title)}"[:TITLE_MOST]
     fires = Transition(
         key=key,
         alert_id=short_id(key),
@@ -137,7 +137,7 @@ def transitions(subject: Subject, site: str, who: str, *, escalates: bool) -> Se
         after=AlertState.OK,
         notice=Notice.RESOLVE,
         ended="resolved",
-        title=f"{title[: _TITLE_MOST - 10]}: resolved",
+        title=f"{title[: TITLE_MOST - 10]}: resolved",
         text=f"{title}\nThe test is over.",
     )
     return (fires, grows, ends) if escalates and worst is not first else (fires, ends)

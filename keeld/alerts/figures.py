@@ -29,8 +29,11 @@ def ratio_words(evidence: Evidence) -> str:
 
 
 def title_words(evidence: Evidence) -> tuple[str, ...]:
-    """Say the same for a title, longest first: a base that is a formula takes too much room there."""
-    bare = _against(evidence, "")
+    """Say the same for a title, longest first: a base that is a formula takes too much room there.
+
+    A share without its base says nothing: of values in percent the base is not left out.
+    """
+    bare = "" if evidence.unit == "%" and evidence.base else _against(evidence, "")
     full = bare if " x " in evidence.base else _against(evidence, evidence.base)
     return tuple(words for words in dict.fromkeys((full, bare, evidence.headline)) if words)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from keeld.alerts.alarm import Alarm, short_id
 from keeld.alerts.causes import CHILDREN_LISTED
 from keeld.alerts.machine import Machine, patience_s
-from keeld.alerts.message import Message
+from keeld.alerts.message import TITLE_MOST, Message
 from keeld.alerts.restored import LevelState, RestoredAlarm
 from keeld.alerts.rules import Level
 from keeld.model import AlertState, Moment, Notice, Severity, Transition
@@ -67,7 +67,7 @@ def _severity_told(alarm: Alarm, notice: Notice | None) -> Severity:
 def withdrawal(saved: RestoredAlarm, now: Moment) -> Transition:
     """End an alarm of before the restart whose rule or target is no longer there."""
     notice = Notice.RESOLVE if saved.told is not None else None
-    title = f"{saved.title.rsplit(':', 1)[0]}: {WITHDRAWN}"
+    title = _ended_title(saved.title)
     return Transition(
         key=saved.key,
         alert_id=short_id(saved.key),
@@ -89,6 +89,13 @@ def withdrawal(saved: RestoredAlarm, now: Moment) -> Transition:
         text=f"{title}\nIts rule or target is no longer in the configuration.",
         ended=WITHDRAWN if notice is not None else "",
     )
+
+
+def _ended_title(title: str) -> str:
+    """Put the word of the end in the place of the figures that a title ends with."""
+    said, mark, _ = title.rpartition(": ")
+    room = TITLE_MOST - len(WITHDRAWN) - 2
+    return f"{(said if mark else title)[:room].rstrip()}: {WITHDRAWN}"
 
 
 def save(alarm: Alarm) -> RestoredAlarm:

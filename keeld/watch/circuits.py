@@ -175,7 +175,7 @@ class Circuits(Duty):
         evidence = Evidence(
             spans=tuple(_if_so(span, level, facts) for level in levels),
             lo=shown.lo * _PERCENT, best=shown.best * _PERCENT, hi=shown.hi * _PERCENT, limit=limit, unit="%",
-            base="away from the mean", what="the line farthest from the mean of three, 5-min mean",
+            base="off the mean", what="the line farthest from the mean of the three, 5-min mean",
             detail=f"Line {shown.phase} is the farthest from the mean." if shown.phase else "", is_known=is_live,
         )  # fmt: skip
         self._judge(circuit, UNBALANCE, PLANT, evidence, board, now)

@@ -28,9 +28,11 @@ from keeld.health import OwnState
 from keeld.model import OWN_DRIVER, Batch, Moment, RuleSettings, Site, Transition
 from keeld.views import OrderView, SiteView
 from keeld.watch.acting import Floor, perform
+from keeld.watch.changes import note_order, note_reload, note_restart
 from keeld.watch.curtail import Curtailment
 from keeld.watch.desk import Desk
 from keeld.watch.feeds import CHECK_NS
+from keeld.watch.forecast import NextToBreak
 from keeld.watch.memory import gather_notes, hand_back
 from keeld.watch.outlook import failover_cases, failover_without, headroom_of
 from keeld.watch.own import Own
@@ -251,6 +253,8 @@ class Watch:
     def recall(self, memory: Mapping[str, bytes], now: Moment) -> None:
         """Hand the notes of before the restart back to board and duties; call it before the first batch."""
         hand_back(memory, self._board, self._state.duties, now)
+        if memory:
+            note_restart(self._board.context, now)
 
     def note_self(self, own: OwnState, now: Moment) -> None:
         """Take how keeld itself does; it is judged at the end of the slot."""
@@ -284,10 +288,14 @@ class Watch:
     def _settle_board(self) -> None:
         """Let the board know this configuration: what selectors mean in it, and what work takes out of service."""
         settle(self._board, self._state.topology, self._state.rules)
+        self._board.context.outlook = next(duty.outlook for duty in self._state.duties if isinstance(duty, NextToBreak))
 
     def curtail(self, order: CurtailOrder, now: Moment) -> bool:
         """Take an order to draw less, in place of one with its id; False where it concerns nothing here, or is over."""
-        return order.ends_ns > now.wall_ns and self._state.orders.add(order)
+        is_taken = order.ends_ns > now.wall_ns and self._state.orders.add(order)
+        if is_taken:
+            note_order(self._board.context, order, self._state.orders, now)
+        return is_taken
 
     def cancel_order(self, order_id: str, now: Moment) -> tuple[Transition, ...]:
         """Forget an order; its alarm is withdrawn."""
@@ -333,6 +341,7 @@ class Watch:
             name for name, state in self._state.racks.items()
             if name in before.racks and before.racks[name].plan.rack.state != state.plan.rack.state
         }  # fmt: skip
+        note_reload(self._board.context, turned, self._state.racks, now)
         kept = [key for key in known if not (key[1] == "rack" and key[2] in turned)]
         self._board.withdraw(kept, now)
         for key, alarm in saved.items():

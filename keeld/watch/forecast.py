@@ -126,6 +126,15 @@ class NextToBreak(Duty):
         """List what will break, soonest first, as it stood when the last slot closed."""
         return self._ranking
 
+    def outlook(self, target: Target) -> str:
+        """Say when the first load of a target reaches its limit, as a sentence; empty where none is on the way."""
+        mine = [
+            prospect
+            for prospect in self._climbing.values()
+            if (prospect.target.kind, prospect.target.id) == (target.kind, target.id) and prospect.minutes.is_held
+        ]
+        return min(mine, key=_soonest_first).words() if mine else ""
+
     def readings(self, kind: str, name: str) -> Iterable[Reading]:
         """Give the times until a target's first limit is reached; the site's are those of the first in the ranking."""
         if not self._ranking:

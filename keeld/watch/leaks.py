@@ -109,7 +109,12 @@ class Leaks(Duty):
         self._note(intake.device.id, wet, now)
         trays = {part for part in wet if self._is_tray(intake, part)}
         spans = tuple(_OVER if (trays if level.needs == TRAY else wet - trays) else NOT_OVER for level in levels)
-        evidence = Evidence(spans=spans, word="WET" if wet else "DRY", detail=self._words(intake, wet, now))
+        evidence = Evidence(
+            spans=spans,
+            word="WET" if wet else "DRY",
+            headline="wet now" if wet else "dry now, to be closed by hand",
+            detail=self._words(intake, wet, now),
+        )
         moved = board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
         if not moved and wet != before and alarm is not None:
             board.restate(alarm, now)

@@ -232,7 +232,9 @@ class Redundancy(Duty):
             hi=peak * 100.0,
             limit=levels[0].limit * 100.0,
             unit="%",
-            what="of what may be carried for hours, 5-min means",
+            base="of what the survivor may carry for hours",
+            what="highest 5-min mean, had the worst failure come then",
+            headline=f"{peak * 100.0:.0f} % of the survivor's limit",
         )
         board.judge(rule, levels, exposed.target, evidence, now=now, cap_s=SLOT_CAP_S)
 

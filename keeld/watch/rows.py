@@ -143,7 +143,10 @@ class Rows(Duty):
             rule = replace(rule, title=words.title, advice=words.advice)
             target, cause = self._target(name, row, why), words.cause
         evidence = Evidence(
-            spans=(Span(share, share),) * len(levels), cause=cause, detail=self._lost(name, row, why, now)
+            spans=(Span(share, share),) * len(levels),
+            headline="" if why is None else self._loss_words(name, now),
+            cause=cause,
+            detail=self._lost(name, row, why, now),
         )
         board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
 
@@ -168,20 +171,28 @@ class Rows(Duty):
             words.append(f"{len(census.idle)} answer and do not hash.")
         if why is None:
             return " ".join(words)
-        mates = [other for other, group in self._groups.items() if group == self._groups[name]]
-        together = [self.rows[other] for other in mates]
-        hashes = sum(max(0.0, other.normal_hashes - other.census.hashes) for other in together)
-        loss = f"{hashes / _PETA:.3g} PH/s"
-        watts = [_watts_gone(other, now) for other in together]
-        if all(gone is not None for gone in watts):
-            loss = f"{_power(sum(gone or 0.0 for gone in watts))} and {loss}"
-        words.append(f"{'Out of sight' if why is Verdict.NETWORK else 'Lost'}: {loss}.")
+        words.append(f"{'Out of sight' if why is Verdict.NETWORK else 'Lost'}: {self._loss_words(name, now)}.")
         words += _meter_words(row, now)
+        mates = self._mates(name)
         if len(mates) > 1:
             words.append(
                 f"Stopped together: {names([self.rows[other].state.target.label for other in sorted(mates)])}."
             )
         return " ".join(words)
+
+    def _mates(self, name: str) -> list[str]:
+        """Name the rows that stopped together with one, itself among them."""
+        return [other for other, group in self._groups.items() if group == self._groups[name]]
+
+    def _loss_words(self, name: str, now: Moment) -> str:
+        """Say what the rows that stopped together lost, in W where meters tell it and in H/s."""
+        together = [self.rows[other] for other in self._mates(name)]
+        hashes = sum(max(0.0, other.normal_hashes - other.census.hashes) for other in together)
+        loss = f"{hashes / _PETA:.3g} PH/s"
+        watts = [_watts_gone(other, now) for other in together]
+        if all(gone is not None for gone in watts):
+            loss = f"{_power(sum(gone or 0.0 for gone in watts))} and {loss}"
+        return loss
 
     def _judge_rate(self, row: Row, board: Board, now: Moment) -> None:
         rule, target = self.ground.rules.rule(HASHRATE_LOW.name), row.state.target

@@ -131,14 +131,26 @@ class Silence:
         silent = self._is_silent(path, now)
         if not levels or (not silent and board.find(rule, target) is None):
             return
-        facts = self._blinded(target)
+        facts, blind = self._blinded(target), self._unobserved(target)
         spans = tuple(_FALSE if not silent or (level.needs and level.needs not in facts) else _TRUE for level in levels)
-        racks = sorted(name.removeprefix("rack:") for name in target.covers if name.startswith("rack:"))
         detail = f"Behind it: {names([intake.device.id for intake in path.intakes])}."
-        if racks:
-            detail += f" Unobserved, limits NOT being checked: {names(racks)}."
-        evidence = Evidence(spans=spans, cause=_PATH_CAUSE[path.kind], detail=detail)
+        if blind:
+            racks = sorted(state.plan.rack.id for state in self._behind(target))
+            detail += f" {blind}; limits there are NOT being checked: {names(racks)}."
+        evidence = Evidence(spans=spans, headline=blind, cause=_PATH_CAUSE[path.kind], detail=detail)
         board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
+
+    def _behind(self, target: Target) -> list[RackState]:
+        return [state for name, state in self._racks.items() if f"rack:{name}" in target.covers]
+
+    def _unobserved(self, target: Target) -> str:
+        """Say how many racks are seen through a path alone, and what they drew when they were last seen."""
+        racks = self._behind(target)
+        if not racks:
+            return ""
+        known = [state.last_watts for state in racks if state.last_watts is not None]
+        drawn = f", {sum(known) / 1000.0:.0f} kW" if len(known) == len(racks) else ""
+        return f"{len(racks)} rack{'s' if len(racks) > 1 else ''}{drawn} unobserved"
 
     def _is_silent(self, path: Path, now: Moment) -> bool:
         """Whether two or more devices have failed twice and none has answered since the last of them began to fail.

@@ -135,7 +135,7 @@ def test_the_peak_of_the_day_is_told_at_its_end_and_survives_a_restart(kit):
     after.watch.recall(notes, kit.at(after.now_s))
     after.run(day_s - after.now_s + 60, shared(kit, loads))
     assert told(after, "redundancy_peak") == [("trigger", "r01", Severity.INFO)]
-    assert after.pages[0].title == "R01 (hall 1) lacked reserve at its 24-h peak: 110 %, limit 100 %"
+    assert after.pages[0].title == "R01 (hall 1) lacked reserve at its 24-h peak: 110 % of the survivor's limit"
 
 
 def test_a_rack_s_view_and_batches_foretell_what_would_happen(kit):

@@ -60,7 +60,7 @@ SOURCE_STALE = Rule(
 
 PATH_DOWN = replace(
     SOURCE_STALE,
-    title="is silent with all behind it",
+    title="silent",
     levels={
         PLANT: (
             level(Severity.WARNING, 0.5, 20.0),
