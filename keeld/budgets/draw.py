@@ -117,7 +117,7 @@ def _node_of_gpus(gpus: list[Source], load: Load, look: Look) -> tuple[Value, fl
 def meter_draw(meter: Meter, look: Look, ceiling_watts: float) -> Value:
     """Give what a meter says; several poles add up."""
     shown = total(power.look(look, ceiling_watts) for power in meter.powers)
-    return shown if meter.ratio == 1.0 else scaled(shown, meter.ratio)
+    return scaled(shown, meter.ratio)
 
 
 def _metered(meters: Iterable[Meter], feed: Feed, look: Look) -> Value | None:

@@ -45,6 +45,8 @@ def widen(value: Value, ratio: float) -> Value:
 
 def scaled(value: Value, ratio: float) -> Value:
     """Take a quantity in proportion."""
+    if ratio == 1.0:
+        return value
     return Value(value.lo * ratio, None if value.best is None else value.best * ratio, value.hi * ratio, value.rank)
 
 

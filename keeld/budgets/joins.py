@@ -22,6 +22,11 @@ class Join(NamedTuple):
     is_transformed: bool = False
     """Whether what the lines carry on one side says only between which ends they lie on the other."""
 
+    @property
+    def is_across(self) -> bool:
+        """Whether the child hangs between two lines of its parent."""
+        return len(self.lines) == _PAIR
+
 
 def join_of(child: PowerNode, parent: PowerNode) -> Join | None:
     """Say how a child hangs on its parent; None where the configuration does not tell."""

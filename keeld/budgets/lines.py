@@ -1,17 +1,20 @@
 """Line currents of a power node, in A: from its own meter, else from what hangs on it.
 
 Loads of three phases and loads to neutral add up on their line; a load between two lines is 30 degrees off either of
-them. Across a transformer a line carries something between the least and the most loaded line of the other side, or,
-where those are not known, its part of the apparent power if that is balanced.
+them, and further up the tree its part of a line adds up to somewhat less. All loads are taken to have the same power
+factor. Across a transformer a line carries something between the least and the most loaded line of the other side, or,
+where those are not known, anything up to all of the apparent power, likeliest an even part of it. Rectifiers draw
+evenly.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from keeld.budgets.electrical import line_amperes, mixed_line_amperes, neutral_amperes
-from keeld.budgets.interval import cap, total
+from keeld.budgets.interval import cap, scaled, total
 from keeld.budgets.joins import Join
 from keeld.budgets.meters import Meter
 from keeld.budgets.source import ESTIMATED, GOOD, HELD, UNKNOWN, Look, Source, Value
@@ -20,6 +23,8 @@ from keeld.trees import PowerNode
 
 _NO_LIMIT_AMPERES = 1e6
 _THREE, _PAIR = 3, 2
+_SQRT3 = math.sqrt(3.0)
+_COS30 = _SQRT3 / 2.0
 _NOTHING = Value(0.0, 0.0, 0.0, GOOD)
 
 Lines = Mapping[str, Value | None]
@@ -89,7 +94,7 @@ def _line(topology: Topology, plan: NodePlan, phase: str, look: Look, below: Map
         if source is not None and source.rank_at(look.mono_ns) <= HELD:
             return source.look(look, ceiling)
     below_it = _line_below(topology, plan, phase, look, below)
-    return None if below_it is None else cap(_times(below_it, 1.0 / plan.node.efficiency), ceiling)
+    return None if below_it is None else cap(scaled(below_it, 1.0 / plan.node.efficiency), ceiling)
 
 
 def _line_below(topology: Topology, plan: NodePlan, phase: str, look: Look, below: Mapping[str, Below]) -> Value | None:
@@ -154,17 +159,21 @@ def _maybe(term: _Term) -> _Term:
 
 def _child_term(topology: Topology, plan: NodePlan, child: str, phase: str, below: Mapping[str, Below]) -> _Term:
     """Give what a child puts on a line of its parent."""
-    join, known = plan.joins.get(child), below.get(child)
+    join, known, own = plan.joins.get(child), below.get(child), topology.nodes[child]
     if known is None:
         return _Term(None)
     if join is None:
         return _Term(_on_any_line(known, plan.node))
     if join.is_transformed:
-        return _Term(_transformed(join, plan.node, known, alike=_are_alike(topology.nodes[child].node, plan.node)))
-    if not join.lines:
-        told = known.lines.get(phase)
-        return _Term(_on_any_line(known, plan.node) if told is None else told)
-    return _on_lines(join, phase, known.lines.get(""))
+        return _Term(_transformed(join, plan.node, known, own))
+    if join.lines:
+        amperes = known.lines.get("")
+        return _on_lines(join, phase, _by_apparent(known, own.node) if amperes is None else amperes)
+    told = known.lines.get(phase)
+    if told is None:
+        return _Term(_on_any_line(known, plan.node))
+    is_alone = len(plan.children) + len(plan.feeds) == 1
+    return _Term(told if is_alone or not own.is_askew else told._replace(lo=told.lo * _COS30))
 
 
 def _on_any_line(known: Below, parent: PowerNode) -> Value | None:
@@ -176,11 +185,18 @@ def _on_any_line(known: Below, parent: PowerNode) -> Value | None:
     return Value(0.0, None, hi, max(ESTIMATED, known.apparent.rank))
 
 
+def _by_apparent(known: Below, node: PowerNode) -> Value | None:
+    """Work a single-phase current out from apparent power, at the nominal voltage."""
+    if known.apparent is None or node.voltage_volts is None:
+        return None
+    return scaled(known.apparent, 1.0 / node.voltage_volts)._replace(rank=max(ESTIMATED, known.apparent.rank))
+
+
 def _on_lines(join: Join, phase: str, amperes: Value | None) -> _Term:
     """Put a single-phase load on the lines that it hangs on."""
     if phase not in join.lines:
         return _Term(_NOTHING)
-    loaded = None if amperes is None else _times(amperes, join.ratio)
+    loaded = None if amperes is None else scaled(amperes, join.ratio)
     if len(join.lines) < _PAIR:
         return _Term(loaded)
     return _Term(loaded, 1 if join.lines[0] == phase else 2)
@@ -190,24 +206,27 @@ def _are_alike(child: PowerNode, parent: PowerNode) -> bool:
     return child.phases == parent.phases and child.is_direct_current == parent.is_direct_current
 
 
-def _transformed(join: Join, parent: PowerNode, known: Below, *, alike: bool) -> Value | None:
-    """Bound a line on the far side of a transformer, whatever its connection."""
+def _transformed(join: Join, parent: PowerNode, known: Below, child: NodePlan) -> Value | None:
+    """Bound a line on the far side of a transformer, whatever its connection.
+
+    Between delta and wye a line takes the difference of two: of loads to neutral no more than the larger one, of loads
+    between lines up to both over the root of three.
+    """
     values = [value for value in known.lines.values() if value is not None]
+    alike = _are_alike(child.node, parent)
     if alike and values and len(values) == len(known.lines):
         best = [value.best for value in values if value.best is not None]
         likely = sum(best) / len(best) if len(best) == len(values) else None
         lo, hi = min(value.lo for value in values), max(value.hi for value in values)
-        return _times(Value(lo, likely, hi, max(value.rank for value in values)), join.ratio)
+        if child.is_askew:
+            lo, hi = lo / _SQRT3, hi * _PAIR / _SQRT3
+        return scaled(Value(lo, likely, hi, max(value.rank for value in values)), join.ratio)
     if known.apparent is None or parent.voltage_volts is None:
         return None
-    per_volt_ampere = line_amperes(1.0, parent.voltage_volts, parent.phases)
-    return _times(known.apparent, per_volt_ampere)._replace(rank=max(ESTIMATED, known.apparent.rank))
-
-
-def _times(value: Value, ratio: float) -> Value:
-    if ratio == 1.0:
-        return value
-    return Value(value.lo * ratio, None if value.best is None else value.best * ratio, value.hi * ratio, value.rank)
+    even = scaled(known.apparent, line_amperes(1.0, parent.voltage_volts, parent.phases))
+    if parent.phases == _THREE and alike:  # single-phase loads behind it may all hang on one line
+        return Value(0.0, even.best, even.hi * _THREE, max(ESTIMATED, even.rank))
+    return even._replace(rank=max(ESTIMATED, even.rank))
 
 
 def measured_neutral(plan: NodePlan, look: Look) -> Value | None:

@@ -89,6 +89,8 @@ class NodePlan:
     lines: tuple[str, ...] = ()
     joins: dict[str, Join | None] = field(default_factory=dict)
     """How each child loads its lines; None where that is not known."""
+    is_askew: bool = False
+    """Whether loads between two lines hang on it or below it: their currents are 30 degrees off their lines'."""
     parents: tuple[str, ...] = ()
     """Nodes that may feed it, the normal one first."""
     parent: str | None = None
@@ -159,7 +161,9 @@ def build(site: Site, previous: Mapping[str, Intake] | None = None) -> Topology:
     _attach_tellers(nodes, intakes)
     members = _members(intakes)
     racks = {rack.id: _plan_rack(site, rack, members.get(rack.id, []), nodes) for rack in site.racks.values()}
-    return Topology(site, intakes, racks, nodes, dict(site.cooling), _paths(intakes), _bottom_up(nodes))
+    order = _bottom_up(nodes)
+    _mark_askew(nodes, order)
+    return Topology(site, intakes, racks, nodes, dict(site.cooling), _paths(intakes), order)
 
 
 def _intake(device: Device, before: Intake | None) -> Intake:
@@ -319,6 +323,20 @@ def _paths(intakes: Mapping[str, Intake]) -> list[Path]:
 def is_networked(device: Device) -> bool:
     """Whether keeld reaches the device over a network, and not through a worker or by waiting for it."""
     return bool(device.address) and device.address != "local" and not device.address.startswith("exec:")
+
+
+def _mark_askew(nodes: Mapping[str, NodePlan], order: list[str]) -> None:
+    for name in order:
+        plan = nodes[name]
+        plan.is_askew = any(nodes[child].is_askew or _may_be_across(plan, nodes[child].node) for child in plan.children)
+
+
+def _may_be_across(parent: NodePlan, child: PowerNode) -> bool:
+    """Whether a child hangs between two lines of its parent, or may for all that is configured."""
+    join = parent.joins[child.id]
+    if join is None:
+        return parent.node.phases > 1 == child.phases and not child.is_direct_current
+    return join.is_across
 
 
 def _bottom_up(nodes: Mapping[str, NodePlan]) -> list[str]:
