@@ -23,6 +23,7 @@ from keeld.watch.survivors import Stress
 
 FeedKey = tuple[str, str]
 """A rack and the letter of one of its feeds."""
+_EVERY_SLOTS = 3
 
 
 class Failover:
@@ -50,6 +51,7 @@ class Failover:
         self._racks = racks
         self._feeds = feeds
         self._carried = {name: Carried(state) for name, state in nodes.items()}
+        self._slots = 0
         self._gone: frozenset[FeedKey] = frozenset()
         self._live_racks: frozenset[str] = frozenset()
         self._live_nodes: frozenset[str] = frozenset()
@@ -97,10 +99,17 @@ class Failover:
                 move.replan(self.gone_of(move.rack.plan.rack.id))
 
     def refresh(self, look: Look) -> Iterator[int]:
-        """Look at every node and feed once, and work out again what has changed; yields what each step cost."""
-        if self._parents != [plan.parent for plan in self._switched]:
+        """Look at every node and feed once, and work out again what has changed; yields what each step cost.
+
+        Means of five minutes do not need that every ten seconds: while nothing has died, every third slot does.
+        """
+        has_moved = self._parents != [plan.parent for plan in self._switched]
+        if has_moved:
             yield from self._lay_out()
-        self._follow_feeds()
+        has_moved |= self._follow_feeds()
+        self._slots += 1
+        if self._slots % _EVERY_SLOTS and not (has_moved or self._live_racks or self.look is None):
+            return
         for name, carried in self._carried.items():
             carried.refresh(is_live=name in self._live_nodes)
             yield 2
@@ -112,11 +121,14 @@ class Failover:
             yield 1
         self.look = look
 
-    def _follow_feeds(self) -> None:
-        """Take note of feeds that have died or come back; racks that have lost one are judged on what flows now."""
+    def _follow_feeds(self) -> bool:
+        """Take note of feeds that have died or come back; racks that have lost one are judged on what flows now.
+
+        True when any has.
+        """
         gone = frozenset(key for key, feed in self._feeds.states.items() if feed.proof)
         if gone == self._gone:
-            return
+            return False
         touched = {rack_id for rack_id, _ in gone ^ self._gone}
         self._gone = gone
         for move in self._moves:
@@ -125,6 +137,7 @@ class Failover:
                 move.replan(self.gone_of(rack_id))
         self._live_racks = frozenset(rack_id for rack_id, _ in gone)
         self._live_nodes = frozenset(name for rack_id in self._live_racks for name in self.nodes_above(rack_id))
+        return True
 
     def gone_of(self, rack_id: str) -> frozenset[str]:
         """Give the feeds of a rack that are dead."""
