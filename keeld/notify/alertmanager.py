@@ -131,7 +131,7 @@ def _ended(move: Transition, severity: Severity, site: str) -> Alert:
 
 
 def _alert(move: Transition, severity: Severity, site: str) -> Alert:
-    link = words.runbook(move)
+    links = words.links(move)
     annotations = {
         "summary": words.title(move),
         "description": words.cut(move.text, _TEXT_MOST),
@@ -142,9 +142,11 @@ def _alert(move: Transition, severity: Severity, site: str) -> Alert:
         "lo": _figure(move.lo, move.unit),
         "hi": _figure(move.hi, move.unit),
         "limit": _figure(move.limit, move.unit),
-        "runbook_url": link or "",
+        "runbook_url": links.get("Runbook", ""),
+        "dashboard_url": links.get("Dashboard", ""),
     }
-    return {
+    generator = {"generatorURL": links["Page"]} if "Page" in links else {}
+    return generator | {
         "labels": {
             "alertname": move.rule,
             "site": site,

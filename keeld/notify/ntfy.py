@@ -51,14 +51,16 @@ class Ntfy:
 
 def payload(outgoing: Outgoing, site: str) -> dict[str, Any]:
     """Give the notification without its topic."""
-    link = words.runbook(outgoing.transition)
+    links = words.links(outgoing.transition)
+    opens = links.get("Page") or links.get("Runbook")
+    actions = [{"action": "view", "label": name, "url": link} for name, link in links.items()]
     text = words.facts(outgoing, _MESSAGE_MOST_BYTES)
     return {
         "title": words.headline(outgoing),
         "message": words.cut_bytes(text, _MESSAGE_MOST_BYTES),
         "priority": _priority(outgoing),
         "tags": [_tag(outgoing), site, outgoing.transition.rule],
-    } | ({"click": link} if link else {})
+    } | ({"click": opens, "actions": actions} if opens else {})
 
 
 def _priority(outgoing: Outgoing) -> int:

@@ -61,12 +61,14 @@ def event(outgoing: Outgoing, site: str) -> dict[str, Any]:
         return {"event_action": "resolve", "dedup_key": dedup_key(outgoing)}
     if outgoing.notice is Notice.ACKNOWLEDGE:
         return {"event_action": "acknowledge", "dedup_key": dedup_key(outgoing)}
-    link = words.runbook(outgoing.transition)
+    links = words.links(outgoing.transition)
+    page = {"client_url": links["Page"]} if "Page" in links else {}
     return {
         "event_action": "trigger",
         "dedup_key": dedup_key(outgoing),
         "client": "keeld",
-        "links": [{"href": link, "text": "Runbook"}] if link else [],
+        **page,
+        "links": [{"href": link, "text": name} for name, link in links.items()],
         "payload": _payload(outgoing, site),
     }
 
@@ -91,6 +93,8 @@ def _payload(outgoing: Outgoing, site: str) -> dict[str, Any]:
         "custom_details": {
             "text": words.cut(move.text, _TEXT_MOST),
             "cause": words.cut(move.cause, _SUMMARY_MOST),
+            "follows_from_it": list(move.children),
+            "follows_from_it_count": move.child_count,
             "value": move.best,
             "lo": move.lo,
             "hi": move.hi,

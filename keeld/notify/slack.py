@@ -48,9 +48,9 @@ def payload(outgoing: Outgoing) -> dict[str, Any]:
         {"type": "header", "text": _plain(words.cut(headline, _HEADER_MOST))},
         {"type": "section", "text": _plain(words.facts(outgoing, _SECTION_MOST))},
     ]
-    link = words.runbook(outgoing.transition)
-    if link:
-        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"<{escape(link)}|Runbook>"}})
+    links = [f"<{escape(link)}|{name}>" for name, link in words.links(outgoing.transition).items()]
+    if links:
+        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": " · ".join(links)}})
     return {"text": escape(headline), "blocks": blocks, "unfurl_links": False}
 
 

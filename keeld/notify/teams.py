@@ -54,7 +54,6 @@ def _card(outgoing: Outgoing) -> dict[str, Any]:
     headline = words.headline(outgoing)
     text = words.cut_bytes(words.facts(outgoing, _TEXT_MOST_BYTES), _TEXT_MOST_BYTES)
     lines = text.split("\n", _LINES_MOST)[:_LINES_MOST]
-    link = words.runbook(outgoing.transition)
     return {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -65,7 +64,10 @@ def _card(outgoing: Outgoing) -> dict[str, Any]:
             _line(headline, size="large", weight="bolder", color=_colour(outgoing)),
             *(_line(line) for line in lines if line),
         ],
-        "actions": [{"type": "Action.OpenUrl", "title": "Runbook", "url": link}] if link else [],
+        "actions": [
+            {"type": "Action.OpenUrl", "title": name, "url": link}
+            for name, link in words.links(outgoing.transition).items()
+        ],
     }
 
 

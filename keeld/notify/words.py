@@ -1,4 +1,4 @@
-"""What channels for people make of a message: a headline that says how bad it is, the facts under it, the runbook."""
+"""What channels for people make of a message: a headline that says how bad it is, the facts under it, the links."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from keeld.state import Outgoing
 from keeld.text import clean
 
 _TITLE_MOST = 200
-_RUNBOOK = "Runbook: "
+_POINTERS = ("Runbook", "Page", "Dashboard")
+"""What the last lines of a message point to, by the word before the colon."""
 
 
 def title(move: Transition) -> str:
@@ -21,8 +22,10 @@ def headline(outgoing: Outgoing) -> str:
 
 
 def word(outgoing: Outgoing) -> str:
-    """Say the severity, or how it ended: RESOLVED, UNVERIFIABLE, WITHDRAWN."""
+    """Say the severity, that somebody has it, or how it ended: RESOLVED, UNVERIFIABLE, WITHDRAWN."""
     move = outgoing.transition
+    if outgoing.notice is Notice.ACKNOWLEDGE:
+        return "ACKNOWLEDGED"
     if outgoing.notice is Notice.RESOLVE:
         return (move.ended or "resolved").upper()
     return move.severity.upper()
@@ -42,13 +45,15 @@ def facts(outgoing: Outgoing, most: int) -> str:
     return cut(text, most) or title(outgoing.transition)
 
 
-def runbook(move: Transition) -> str | None:
-    """Find the runbook's address in the text; None where there is none that a browser opens."""
-    for line in move.text.splitlines():
-        link = line.removeprefix(_RUNBOOK).strip()
-        if line.startswith(_RUNBOOK) and link.startswith(("https://", "http://")) and _is_plain(link):
-            return link
-    return None
+def links(move: Transition) -> dict[str, str]:
+    """Find what the last lines of the text point to: word to address, as far as a browser opens it."""
+    found: dict[str, str] = {}
+    for line in reversed(move.text.splitlines()):
+        name, mark, link = line.partition(": ")
+        if not mark or name not in _POINTERS or name in found:
+            break
+        found[name] = link.strip()
+    return {name: found[name] for name in _POINTERS if _is_link(found.get(name, ""))}
 
 
 def cut(text: str, most: int) -> str:
@@ -66,5 +71,6 @@ def cut_bytes(text: str, most: int) -> str:
     return text if len(raw) <= most else raw[: most - 3].decode("utf-8", "ignore") + "…"
 
 
-def _is_plain(link: str) -> bool:
-    return link.isascii() and not any(letter in ' <>|"\\' for letter in link)
+def _is_link(text: str) -> bool:
+    is_plain = text.isascii() and not any(letter in ' <>|"\\' for letter in text)
+    return is_plain and text.startswith(("https://", "http://"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keeld.credentials import Secret
 from keeld.errors import DeliveryError
 from keeld.model import AlertState, Notice, Severity, Transition
-from keeld.notify import ntfy, open_channel, slack, teams, words
+from keeld.notify import alertmanager, ntfy, open_channel, pagerduty, slack, teams, words
 from keeld.settings import ChannelSettings
 from keeld.state import Outgoing
 
@@ -87,6 +87,7 @@ async def test_ntfy_publishes_json_on_its_topic(receiver, chat, message):
         "priority": 5,
         "tags": ["rotating_light", "dal1", "rack_density_power"],
         "click": "https://wiki.site/rack?a=1&b=2",
+        "actions": [{"action": "view", "label": "Runbook", "url": "https://wiki.site/rack?a=1&b=2"}],
     }
 
 
@@ -153,7 +154,31 @@ async def test_a_topic_is_needed(chat, message):
     ["Runbook: rack-over-power", "Runbook: javascript:alert(1)", "Runbook: https://h/<x>|y", "runbook https://h", ""],
 )
 def test_a_runbook_that_is_no_address_is_no_link(message, line):
-    assert words.runbook(message(text=f"first\n{line}").transition) is None
+    assert words.links(message(text=f"first\n{line}").transition) == {}
+
+
+POINTED = """OVER: r07
+Runbook: https://elsewhere.example/not-a-pointer
+Do: this
+Runbook: https://wiki.site/leak
+Page: https://keeld.site/#alert=a
+Dashboard: https://graf.site/d/x"""
+
+
+def test_what_the_last_lines_point_to_becomes_links(message):
+    told = message(text=POINTED)
+    urls = ["https://wiki.site/leak", "https://keeld.site/#alert=a", "https://graf.site/d/x"]
+    assert list(words.links(told.transition).values()) == urls
+    shown = slack.payload(told)["blocks"][-1]["text"]["text"]
+    assert shown == " · ".join(f"<{url}|{name}>" for name, url in words.links(told.transition).items())
+    card = teams.payload(told)["attachments"][0]["content"]
+    assert [action["url"] for action in card["actions"]] == urls
+    note = ntfy.payload(told, "dal1")
+    assert (note["click"], [action["url"] for action in note["actions"]]) == (urls[1], urls)
+    event = pagerduty.event(told, "dal1")
+    assert (event["client_url"], [link["href"] for link in event["links"]]) == (urls[1], urls)
+    alert = alertmanager.firing(told.transition, "dal1", told.transition.time_ns)
+    assert (alert["generatorURL"], alert["annotations"]["dashboard_url"]) == (urls[1], urls[2])
 
 
 @given(st.text(max_size=500), st.text(max_size=30000), st.sampled_from(Severity))

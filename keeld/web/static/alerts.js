@@ -13,6 +13,9 @@ const GROUPS = [
   ["pending", "not yet: the delay has not run out"],
 ];
 
+/** The alert that a message's link asks for: opened once, when it first shows. */
+let asked = new URLSearchParams(location.hash.slice(1)).get("alert") ?? "";
+
 const byUrgency = (one, other) =>
   URGENCY[one.severity] - URGENCY[other.severity] || String(one.since).localeCompare(String(other.since));
 
@@ -36,6 +39,11 @@ function updateAlert(node, alert, titles, zone) {
   match(facts, factsOf(alert, titles, zone), ([name]) => name, () => make("div", "", make("dt"), make("dd")),
     (fact, [name, value]) => { say(fact.children[0], name); say(fact.children[1], value); });
   showCommands(what, alert.commands);
+  if (asked && alert.alert_id === asked) {
+    asked = "";
+    node.firstChild.open = true;
+    node.scrollIntoView({ block: "nearest" });
+  }
 }
 
 /** What to type: this page only reads. */
