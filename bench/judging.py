@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from keeld.budgets.source import Look
 from keeld.host import COLLECT_EVERY, collect_young
 from keeld.metrics import CURRENT, ENERGY, FREQUENCY, POWER, POWER_FACTOR, TEMPERATURE, UTILISATION, VOLTAGE
 from keeld.model import Batch, Cord, Device, Moment, Rack, RackBudget, Reading, Site
@@ -98,6 +99,8 @@ class Spent:
     batches: int = 0
     feed_ns: int = 0
     slots: list[int] = field(default_factory=list)
+    full_ns: int = 0
+    """Of one look at every rack and node: draws, lines, active and reactive power, all anew."""
     longest_ns: int = 0
 
     @property
@@ -159,6 +162,12 @@ class Bench:
             spent.longest_ns = max(spent.longest_ns, slice_ns)
         spent.slots.append(slot_ns)
 
+    def look(self) -> int:
+        """Work out every rack and node at once; give the CPU that took, in ns."""
+        start_ns = time.process_time_ns()
+        self.watch._state.see(Look(_MONO_0 + self._at_ns))  # noqa: SLF001 - the one step of a slot that is timed alone
+        return time.process_time_ns() - start_ns
+
 
 def measure(devices: int) -> Spent:
     """Give what judging a site of that many devices costs, once its windows are full enough to be typical."""
@@ -167,23 +176,27 @@ def measure(devices: int) -> Spent:
     gc.set_threshold(*COLLECT_EVERY)
     gc.collect()
     gc.freeze()  # as the daemon does once it has started
-    return bench.run(_ROUNDS[devices])
+    spent = bench.run(_ROUNDS[devices])
+    spent.full_ns = min(bench.look() for _ in range(5))
+    return spent
 
 
 def run() -> bool:
     """Print the table; tell whether the largest site keeps its bounds."""
-    print(f"{'devices':>8}{'µs a batch':>12}{'feed':>8}{'slot':>8}{'slot, ms':>10}{'slice, ms':>11}")
+    print(f"{'devices':>8}{'µs a batch':>12}{'feed':>8}{'slot':>8}{'slot, ms':>10}{'slice, ms':>11}{'all, ms':>9}")
     rows = []
     for devices in DEVICES:
         spent = measure(devices)
         slot_ms = sum(spent.slots) / len(spent.slots) / 1e6
         feed_us = spent.feed_ns / spent.batches / 1000
-        rows.append((spent.us_a_batch, slot_ms, spent.longest_ns / 1e6))
+        full_ms = spent.full_ns / 1e6
+        rows.append((spent.us_a_batch, full_ms, spent.longest_ns / 1e6))
         print(
             f"{devices:>8}{spent.us_a_batch:>12.1f}{feed_us:>8.1f}{spent.us_a_batch - feed_us:>8.1f}"
-            f"{slot_ms:>10.1f}{spent.longest_ns / 1e6:>11.1f}"
+            f"{slot_ms:>10.1f}{spent.longest_ns / 1e6:>11.1f}{full_ms:>9.1f}"
         )
-    us, slot_ms, slice_ms = rows[-1]
+    us, full_ms, slice_ms = rows[-1]
     print(f"growth of a batch's cost from {DEVICES[0]} to {DEVICES[-1]} devices: x {us / rows[0][0]:.2f}")
-    print(f"at most {MOST_US_A_BATCH:.0f} µs a batch, slices of {MOST_SLICE_MS:.0f} ms")
-    return us <= MOST_US_A_BATCH and slice_ms <= MOST_SLICE_MS
+    bounds = f"{MOST_US_A_BATCH:.0f} µs a batch, slices of {MOST_SLICE_MS:.0f} ms"
+    print(f"at most {bounds}, all racks and nodes in {MOST_FULL_MS:.0f} ms")
+    return us <= MOST_US_A_BATCH and slice_ms <= MOST_SLICE_MS and full_ms <= MOST_FULL_MS
