@@ -39,13 +39,6 @@ def of_interval(interval: Interval) -> Value:
     return Value(interval.lo, interval.best, interval.hi, _RANKS[interval.quality])
 
 
-def stretched(value: Value, ratio: float) -> Value:
-    """Scale a quantity."""
-    if ratio == 1.0:
-        return value
-    return Value(value.lo * ratio, None if value.best is None else value.best * ratio, value.hi * ratio, value.rank)
-
-
 def is_same_lines(one: NodeState, other: NodeState) -> bool:
     """Whether no transformer lies between two nodes."""
     first, second = one.plan.node, other.plan.node

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from keeld.budgets.aftermath import Survival, Survivor
 from keeld.budgets.electrical import LOWEST_POWER_FACTOR
 from keeld.budgets.failover import add
-from keeld.budgets.interval import NAMES_SHOWN, cap, cross, published
+from keeld.budgets.interval import NAMES_SHOWN, cap, cross, published, scaled
 from keeld.budgets.limits import watts_of
 from keeld.budgets.source import HELD, Value
-from keeld.watch.moves import Carried, Flow, most_line_amperes, stretched
+from keeld.watch.moves import Carried, Flow, most_line_amperes
 from keeld.watch.nodes import NodeState
 
 _NOISE = 1e-9
@@ -128,12 +128,12 @@ class Stress:
             if before is None:
                 return None
             low, _, high, _ = before
-            for flow, _, has_lines in inflows:
+            for flow, ratio, has_lines in inflows:
                 gained = flow.lines[place] if has_lines else None
                 if gained is None:
                     return None
-                low += gained[0]
-                high += gained[2]
+                low += gained[0] * ratio
+                high += gained[2] * ratio
             hottest, possible = max(hottest, low), max(possible, low, min(high, most_amperes))
         return hottest, possible
 
@@ -143,10 +143,10 @@ class Stress:
         if not inflows:
             return []
         state = self.carried.state
-        watts = add([self.carried.watts, *[stretched(flow.watts, ratio) for flow, ratio, _ in inflows]])
+        watts = add([self.carried.watts, *[scaled(flow.watts, ratio) for flow, ratio, _ in inflows]])
         if self.is_alone and watts.rank > HELD:
             whole = inflows[0].flow.whole()
-            watts = watts if whole is None else cross(watts, stretched(whole, inflows[0].ratio))
+            watts = watts if whole is None else cross(watts, scaled(whole, inflows[0].ratio))
         loads = self._breaker(inflows, watts)
         allowed, rating = self.carried.allowed, state.plan.node.limit_volt_amperes
         if allowed is not None:
@@ -175,12 +175,10 @@ class Stress:
         inflows = [inflow for inflow in self.inflows if inflow.flow.watts.hi > 0.0]
         found = []
         for place, phase in enumerate(self.carried.state.plan.lines if inflows and self.carried.rating_amperes else ()):
-            amperes = 0.0
-            for line in (self.carried.lines[place], *[flow.lines[place] if ok else None for flow, _, ok in inflows]):
-                if line is None or line.best is None or line.rank > HELD:
-                    return []
-                amperes += line.best
-            found.append((phase, amperes))
+            value = self._line(place, inflows)
+            if value is None or value.best is None or value.rank > HELD:
+                return []
+            found.append((phase, value.best))
         return found
 
     def _line(self, place: int, inflows: list[Inflow]) -> Value | None:
@@ -189,11 +187,11 @@ class Stress:
         if before is None:
             return None
         values = [before]
-        for flow, _, has_lines in inflows:
+        for flow, ratio, has_lines in inflows:
             gained = flow.lines[place] if has_lines else None
             if gained is None:
                 return None
-            values.append(gained)
+            values.append(scaled(gained, ratio))
         return add(values)
 
 
