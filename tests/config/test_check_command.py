@@ -86,7 +86,7 @@ def test_schema_knows_every_key_and_form() -> None:
     assert set(schema["properties"]) == {
         *("site", "poll", "influx", "storage", "mqtt", "http", "timings_note"),
         *("power", "cooling", "racks", "network", "devices", "rules", "observe", "notify", "heartbeat"),
-        *("thermal_classes", "demand"),
+        *("thermal_classes", "demand", "messages"),
     }
     assert schema["required"] == ["site"]
     definitions = schema["$defs"]

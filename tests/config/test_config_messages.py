@@ -142,6 +142,20 @@ SERVICES = [
     ("heartbeat: {url: 'http://h', url_file: ./f}", "heartbeat needs `url` or `url_file`, and only one of them;"),
     ("heartbeat: {url: 'ftp://h'}", "'ftp' is not a transport for this"),
     ("heartbeat: {url: 'http://h', interval: 1s}", "1s is out of bounds; write 5s to 1h"),
+    ("messages: {page_url: 'https://eve:x@h'}", "12:22: `page_url`: a URL with a login in it;"),
+    (
+        "messages: {dashboard_url: 'https://h/d?var-rack={target}&token=x'}",
+        "`dashboard_url`: a URL with a secret in its",
+    ),
+    (
+        "messages: {dashboard_url: 'https://h/d?var-rack={rack}'}",
+        "`dashboard_url`: braces around what is not known here;",
+    ),
+    (
+        "messages: {runbooks_url: 'https://h/{rule}'}",
+        "`runbooks_url`: braces around what is not known here; take the br",
+    ),
+    ("messages: {runbooks_url: docs/runbooks.md}", "`runbooks_url`: no URL; write http://HOST:PORT or https://HOST"),
     ("mqtt: {url: 'mqtt://h'}\nnotify: [{kind: mqtt, topic: 'a/#'}]", "'a/#' is no topic to publish under;"),
     ("mqtt: {url: 'mqtt://h'}\nnotify: [{kind: mqtt, topic: /a}]", "'/a' is no topic to publish under;"),
     ("rules: {rack_densty_power: {on: 5m}}", "12:9: unknown rule 'rack_densty_power'; did you mean `rack_density_pow"),
