@@ -17,7 +17,7 @@ const GROUPS = [
 let asked = new URLSearchParams(location.hash.slice(1)).get("alert") ?? "";
 
 const byUrgency = (one, other) =>
-  URGENCY[one.severity] - URGENCY[other.severity] || String(one.since).localeCompare(String(other.since));
+  URGENCY[one.severity] - URGENCY[other.severity] || (one.state === "clearing") - (other.state === "clearing") || String(one.since).localeCompare(String(other.since));
 
 function makeAlert() {
   const facts = make("dl", "facts");

@@ -55,7 +55,7 @@ function updateTile(item, rack, chosen) {
   bar.toggleAttribute("hidden", !binding);
   if (binding) drawBar(bar, binding);
   show(first, binding ? words.load(binding) : words.interval(rack.draw_watts, "W"));
-  show(second, binding ? `${binding.constraint} binds, headroom ${words.headroom(binding)}${words.usable(rack.usable_headroom_watts)}` : "");
+  show(second, binding ? `${binding.constraint} binds, headroom ${words.headroom(binding)}${words.usable(rack.usable_headroom_watts, binding.headroom)}` : "");
   show(third, [
     rack.label.includes(rack.id) ? "" : rack.id,
     rack.why || (rack.is_structural ? "never measured" : ""),

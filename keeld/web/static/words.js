@@ -52,9 +52,9 @@ export function left(watts) {
   return watts < 0 ? `none, ${power(-watts)} too much` : power(watts);
 }
 
-/** What may be added once feeds, failover and cooling are considered, beside the headroom of a budget. */
-export function usable(watts) {
-  return watts === null || watts === undefined ? "" : `, usable ${left(watts)}`;
+/** What may be added once feeds, failover and cooling are considered, where that is less than a budget leaves. */
+export function usable(watts, budgeted) {
+  return watts === null || watts === undefined || watts > budgeted - 50 ? "" : `, usable ${left(watts)}`;
 }
 
 /** A power as people say it: "9.10 MW", "350 kW". */
