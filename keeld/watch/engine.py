@@ -48,8 +48,8 @@ FIRST_NS = SECOND_NS
 """Derived values are first given this long after the first readings, not at the end of the first slot."""
 MOST_MISSED = 1080
 """Slots of the longest window: more that were slept through change nothing."""
-SLICE = 600
-"""Work done in one call of `tick`, in units of about 5 us: three milliseconds."""
+SLICE = 300
+"""Work done in one call of `tick`, in units of about 5 us; steps cost up to three times what they say."""
 
 
 class Acted(NamedTuple):
