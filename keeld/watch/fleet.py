@@ -166,6 +166,12 @@ class Fleet:
             wait_s *= _STARTS_TIMES
         return mono_ns - self._share_ns[place] > wait_s * SECOND_NS
 
+    def is_unproven(self, place: int) -> bool:
+        """Whether a machine has shown no growth of its shares yet, and may still do so: it was only just started."""
+        if self.intakes[place].answered_ns is None:
+            return True
+        return not math.isnan(self._shares[place]) and math.isnan(self._shares_per_s[place])
+
     def keep(self, before: Fleet) -> None:
         """Take over what was known of machines that are still there."""
         for device, place in self.places.items():

@@ -60,6 +60,12 @@ class Row:
         away = min(usual - self.census.working, float(len(self.census.idle) + len(self.census.silent)))
         return max(0.0, away / usual) if usual >= 1.0 else 0.0
 
+    @property
+    def missing_most(self) -> float:
+        """The same, were all machines away that have not answered yet: more than that only just after a start."""
+        usual = self.normal_count - self.census.asleep
+        return max(0.0, (usual - self.census.working) / usual) if usual >= 1.0 else 0.0
+
     def learn(self, now: Moment, *, is_expected_low: bool) -> None:
         """Move the normals towards what is; a row that has stopped, or was told to rest, teaches nothing."""
         share = self.missing_share

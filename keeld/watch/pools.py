@@ -41,14 +41,17 @@ def judge_pool(ground: Ground, fleet: Fleet, rows: Iterable[Row], board: Board, 
         return
     patience_s = levels[0].window_s or FIVE_MINUTES_S
     lost: list[int] = []
-    whole = 0
+    whole = unproven = 0
     for row in rows:
         if any(ground.orders.is_curtailed(rack, now.wall_ns) for rack in row.racks):
             continue
         silent = set(row.census.silent)
         awake = [place for place in row.places if place in silent or not fleet.is_asleep(place)]
         whole += len(awake)
-        lost += [p for p in awake if p not in silent and fleet.is_without_share(p, now.mono_ns, patience_s)]
+        heard = [place for place in awake if place not in silent]
+        without = [place for place in heard if fleet.is_without_share(place, now.mono_ns, patience_s)]
+        unproven += sum(map(fleet.is_unproven, heard)) - sum(map(fleet.is_unproven, without))
+        lost += without
         yield 1 + len(awake) // 5
     share = len(lost) / whole if whole else 0.0
     if share <= min(level.limit for level in levels) and board.find(rule, target) is None:
@@ -56,7 +59,7 @@ def judge_pool(ground: Ground, fleet: Fleet, rows: Iterable[Row], board: Board, 
     listed = names([fleet.intakes[place].device.id for place in lost])
     detail = f"{len(lost)} of {whole} machines had no share accepted for {patience_s / 60:g} min"
     evidence = Evidence(
-        spans=(Span(share, share) if whole else None,) * len(levels),
+        spans=(Span(share, share + unproven / whole) if whole else None,) * len(levels),
         cause="the pool, the name server or the way to the internet",
         detail=f"{detail}: {listed}." if lost else f"{detail}.",
         is_known=bool(whole),

@@ -33,6 +33,7 @@ from keeld.watch.verdicts import WORDS, Loss, Verdict, verdict
 _TOGETHER_NS = 120 * SECOND_NS
 _LEAST_MACHINES = 2
 _PETA = 1e15
+_NOTHING = Span(0.0, 0.0)
 _REASONS = ((BOARD_MISSING, "a board missing"), (FAN_STOPPED, "a fan that stands"), (TOO_HOT, "chips over 95 °C"))
 
 
@@ -133,7 +134,6 @@ class Rows(Duty):
         found = board.find(rule, base)
         if not levels or (row.stopped_ns is None and found is None):
             return
-        share = 0.0 if self.is_curtailed(row, now) or row.normal_count < _LEAST_MACHINES else row.missing_share
         why = self._verdicts.get(name)
         if why is None:  # it works again: the alarm clears under the words that it had
             rule, target = (rule, base) if found is None else (found.rule, found.target)
@@ -143,12 +143,21 @@ class Rows(Duty):
             rule = replace(rule, title=words.title, advice=words.advice)
             target, cause = self._target(name, row, why), words.cause
         evidence = Evidence(
-            spans=(Span(share, share),) * len(levels),
+            spans=(self._missing(row, now),) * len(levels),
             headline="" if why is None else self._loss_words(name, now),
             cause=cause,
             detail=self._lost(name, row, why, now),
         )
         board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
+
+    def _missing(self, row: Row, now: Moment) -> Span | None:
+        """Give the share that is missing for certain and the most it may be: who has yet to answer may be away."""
+        if self.is_curtailed(row, now):
+            return _NOTHING
+        if row.normal_count < _LEAST_MACHINES:
+            has_begun = any(self.fleet.intakes[place].answered_ns is not None for place in row.places)
+            return _NOTHING if has_begun else None
+        return Span(row.missing_share, max(row.missing_share, row.missing_most))
 
     def _target(self, name: str, row: Row, why: Verdict) -> Target:
         """Say what the row belongs to and what its stop explains; both depend on the reason."""
@@ -237,14 +246,18 @@ class Rows(Duty):
     def memory(self) -> Mapping[str, bytes]:
         """Give what every row usually does."""
         notes = {name: row.note() for name, row in self.rows.items() if row.normal_count}
-        return {"normal": json.dumps(notes, separators=(",", ":")).encode()} if notes else {}
+        down = {name: row.state.normal for name, row in self.rows.items()}
+        kept = {"normal": notes, "down": down} if notes else {}
+        return {name: json.dumps(note, separators=(",", ":")).encode() for name, note in kept.items()}
 
     def recall(self, memory: Mapping[str, bytes], now: Moment) -> None:
         """Take back what every row usually does."""
         del now
         try:
-            notes = json.loads(memory.get("normal", b"{}"))
+            notes, down = (json.loads(memory.get(key, b"{}")) for key in ("normal", "down"))
             known = {name: notes[name] for name in self.rows.keys() & notes.keys()}
+            for name in self.rows.keys() & down.keys():
+                self.rows[name].state.recall(float(down[name]))
         except (ValueError, TypeError, AttributeError):
             return
         for name, note in known.items():

@@ -76,6 +76,11 @@ class RowState:
         """Move the normal towards what is down now: a mean over a week."""
         self.normal = max(_NORMAL_LEAST, self.normal + (down - self.normal) * SLOT_S / _WEEK_S)
 
+    def recall(self, normal: float) -> None:
+        """Take back a normal from before a restart, if it is a share."""
+        if _NORMAL_LEAST <= normal <= 1.0:
+            self.normal = normal
+
 
 class Silence:
     """Rules 31 and 32 at the end of a slot."""
@@ -132,7 +137,10 @@ class Silence:
         if not levels or (not silent and board.find(rule, target) is None):
             return
         facts, blind = self._blinded(target), self._unobserved(target)
-        spans = tuple(_FALSE if not silent or (level.needs and level.needs not in facts) else _TRUE for level in levels)
+        sound = _FALSE if any(map(_is_answering, path.intakes)) else None
+        spans = tuple(
+            sound if not silent else _FALSE if level.needs and level.needs not in facts else _TRUE for level in levels
+        )
         detail = f"Behind it: {names([intake.device.id for intake in path.intakes])}."
         if blind:
             racks = sorted(state.plan.rack.id for state in self._behind(target))
@@ -177,7 +185,7 @@ class Silence:
         draw = state.draw.total
         if not levels:
             return
-        is_blind = self._is_blind(state, now) and not self._is_dead(state, board)
+        is_blind = not self._is_dead(state, board) and self._is_blind(state, now)
         target = blind_target(state)
         if not is_blind and board.find(rule, target) is None:
             return
@@ -185,7 +193,7 @@ class Silence:
         if state.last_watts is not None:
             detail += f" Last seen {state.last_watts / 1000.0:.1f} kW."
         evidence = Evidence(
-            spans=(_TRUE if is_blind else _FALSE,) * len(levels),
+            spans=(None if is_blind is None else _TRUE if is_blind else _FALSE,) * len(levels),
             lo=draw.lo,
             best=draw.best,
             hi=draw.hi,
@@ -196,12 +204,17 @@ class Silence:
         )
         board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
 
-    def _is_blind(self, state: RackState, now: Moment) -> bool:
+    def _is_blind(self, state: RackState, now: Moment) -> bool | None:
+        """Whether a rack cannot be judged; None while its sources have yet to answer or to be given up."""
         draw = state.draw.total
-        if not draw.lost or draw.coverage >= _HALF or not self._are_gone(state, now):
+        if draw.coverage >= _HALF:
             return False
         budget = state.plan.rack.budget.power_watts
         if budget is not None and state.bound_watts is not None and state.bound_watts <= budget:
+            return False
+        if not self._are_gone(state, now):
+            return None
+        if not draw.lost:
             return False
         return draw.coverage <= 0.0 or (state.last_ratio or 0.0) > _BUSY_RATIO
 
@@ -227,33 +240,37 @@ class Silence:
         self._judge_share(rules.rule(BLIND), rules.levels(BLIND, MINING, row.target), row.target, blind, board, now)
         rule, levels = rules.rule(STALE), rules.levels(STALE, MINING, row.target)
         is_over = down > normal and len(gone) >= _DOWN_LEAST_COUNT
+        unheard = len(gone) + sum(self._is_expected(intake, now) for intake in row.intakes)
+        sound = _FALSE if unheard <= max(normal * len(row.intakes), _DOWN_LEAST_COUNT - 1) else None
         if not levels or (not is_over and board.find(rule, row.target) is None):
             return
         listed = names([intake.device.id for intake in gone])
         detail = f"{len(gone)} of {len(row.intakes)} miners are silent ({normal:.0%} is normal here): {listed}."
-        evidence = Evidence(spans=(_TRUE if is_over else _FALSE,) * len(levels), detail=detail.replace("%", " %"))
+        evidence = Evidence(spans=(_TRUE if is_over else sound,) * len(levels), detail=detail.replace("%", " %"))
         board.judge(rule, levels, row.target, evidence, now=now, cap_s=SLOT_CAP_S)
 
-    def _blind_share(self, racks: list[RackState], now: Moment) -> float:
-        """Share of the nameplates that is neither heard from nor bounded by a fresh meter."""
+    def _is_expected(self, intake: Intake, now: Moment) -> bool:
+        """Whether a device has not answered since keeld started, and it is too early to call it gone."""
+        return intake.answered_ns is None and intake.is_awaited and not self.is_gone(intake, now)
+
+    def _blind_share(self, racks: list[RackState], now: Moment) -> Span:
+        """Share of the nameplates that is not heard from nor bounded by a meter; at most with all who are expected."""
         whole = sum(load.ceiling_watts for state in racks for load in state.plan.loads)
-        dark = sum(
-            load.ceiling_watts
-            for state in racks
-            if state.draw.total.coverage < 1.0
-            for load in state.plan.loads
-            if self.is_gone(load.intake, now)
-        )
-        return dark / whole if whole else 0.0
+        if not whole:
+            return _FALSE
+        loads = [load for state in racks if state.draw.total.coverage < 1.0 for load in state.plan.loads]
+        dark = sum(load.ceiling_watts for load in loads if self.is_gone(load.intake, now))
+        expected = sum(load.ceiling_watts for load in loads if self._is_expected(load.intake, now))
+        return Span(dark / whole, (dark + expected) / whole)
 
     def _judge_share(
-        self, rule: Rule, levels: tuple[Level, ...], target: Target, share: float, board: Board, now: Moment
+        self, rule: Rule, levels: tuple[Level, ...], target: Target, share: Span, board: Board, now: Moment
     ) -> None:
-        if not levels or (share <= min(level.limit for level in levels) and board.find(rule, target) is None):
+        if not levels or (share.lo <= min(level.limit for level in levels) and board.find(rule, target) is None):
             return
-        detail = f"{share:.0%} of its nameplate watts are unobserved; limits there are NOT being checked."
+        detail = f"{share.lo:.0%} of its nameplate watts are unobserved; limits there are NOT being checked."
         evidence = Evidence(
-            spans=(Span(share, share),) * len(levels),
+            spans=(share,) * len(levels),
             word=Verdict.CANT_TELL.value,
             cause="the network to it, or its power",
             detail=detail.replace("%", " %"),
@@ -274,7 +291,7 @@ class Silence:
         rule, levels = rules.rule(STALE), rules.levels(STALE, PLANT, target)
         if not levels:
             return
-        span = _TRUE if gone else None if intake.outages else _FALSE
+        span = _TRUE if gone else _FALSE if _is_answering(intake) else None
         detail = _last_answer(intake, now)
         evidence = Evidence(spans=(span,) * len(levels), cause=_outage_words(intake), detail=detail)
         board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
@@ -351,6 +368,11 @@ def device_target(intake: Intake) -> Target:
 
 def _is_heard(intake: Intake, now: Moment) -> bool:
     return intake.answered_ns is not None and not intake.is_gone(now.mono_ns)
+
+
+def _is_answering(intake: Intake) -> bool:
+    """Whether its last poll was answered: at a start that is not known of anybody."""
+    return intake.answered_ns is not None and not intake.outages
 
 
 def _outage_words(intake: Intake) -> str:
