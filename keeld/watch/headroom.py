@@ -98,10 +98,9 @@ class Walk:
                 for capacity in self._rooms.of(name):
                     yield Bound("failover", name, capacity.free_after_watts(gained) / share, capacity.base, cause)
 
-    def stranded(self, rooms: dict[str, tuple[Room, ...]]) -> dict[str, float]:
-        """Give the free capacity of each node that nothing below it can use, in W."""
+    def note_stranded(self, rooms: dict[str, tuple[Room, ...]], found: dict[str, float]) -> Iterator[int]:
+        """Fill in the free capacity of each node that nothing below it can use, in W; yields what each step cost."""
         usable: dict[str, float] = {}
-        found: dict[str, float] = {}
         topology = self._ground.topology
         for name in topology.order:
             plan = topology.nodes[name]
@@ -111,7 +110,7 @@ class Walk:
             usable[name] = min(free, sum(max(0.0, watts) for watts in below)) if below else free
             if below and free < _NO_LIMIT and all(watts < _NO_LIMIT for watts in below):
                 found[name] = stranded_watts(free, below)
-        return found
+            yield 1
 
 
 def _rack_limit(rooms: Iterable[Room], rack_id: str) -> float:
@@ -145,8 +144,9 @@ class HeadroomWatch(Duty):
             rooms[name] = walk.rooms_of(rack)
             yield _RACK_COST
         self._usable = {name: found[0].watts for name, found in rooms.items() if found}
-        self._stranded = walk.stranded(rooms)
-        yield len(self.ground.nodes)
+        stranded: dict[str, float] = {}
+        yield from walk.note_stranded(rooms, stranded)
+        self._stranded = stranded
 
     def readings(self, kind: str, name: str) -> Iterable[Reading]:
         """Give a rack's usable headroom, and a node's stranded capacity."""
