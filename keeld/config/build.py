@@ -1,4 +1,4 @@
-"""The one place where units change: from the configuration's kW, kVA and km of YAML to frozen values in SI."""
+"""Frozen settings from a document that has passed every check; what has a unit is turned into SI on the way."""
 
 from __future__ import annotations
 
@@ -8,27 +8,19 @@ from pathlib import Path
 from types import MappingProxyType
 
 from keeld.config.addresses import Address
-from keeld.config.contract_checks import USUAL_STEP_S, roots
 from keeld.config.cooling_values import cooling_node, thermal_class
 from keeld.config.draft import Draft
 from keeld.config.known import is_profile_file
+from keeld.config.power_values import contract_of, power_node, rack_of
 from keeld.config.rule_schema import RuleKeys
 from keeld.config.secrets import SecretPath
 from keeld.config.service_checks import influx_name, split_listen
 from keeld.config.service_schema import Channel, Document, InfluxSection
-from keeld.config.site_schema import (
-    BudgetKeys,
-    DeviceEntry,
-    PowerEntry,
-    RackEntry,
-    SourceKeys,
-    TariffKeys,
-)
-from keeld.contract import Contract, DemandLimit
+from keeld.config.site_schema import DeviceEntry, RackEntry
 from keeld.credentials import Secret
 from keeld.message_urls import MessageUrls
 from keeld.metrics import CATALOGUE
-from keeld.model import Cord, Device, Identity, OwnRule, Rack, RackBudget, RuleSettings, Severity, Site
+from keeld.model import Cord, Device, Identity, OwnRule, RuleSettings, Severity, Site
 from keeld.settings import (
     ChannelSettings,
     HeartbeatSettings,
@@ -39,9 +31,7 @@ from keeld.settings import (
     Settings,
     StorageSettings,
 )
-from keeld.trees import PowerNode, PowerSource
 
-_KILO = 1000.0
 Secrets = Mapping[SecretPath, Secret]
 
 
@@ -136,13 +126,13 @@ def _site(document: Document, devices: Mapping[str, Device]) -> Site:
         name=document.site.name,
         timezone=document.site.timezone,
         altitude_metres=document.site.altitude_m,
-        power=MappingProxyType({name: _power(name, node) for name, node in document.power.items()}),
+        power=MappingProxyType({name: power_node(name, node) for name, node in document.power.items()}),
         cooling=MappingProxyType({name: cooling_node(name, node) for name, node in document.cooling.items()}),
-        racks=MappingProxyType({name: _rack(name, rack) for name, rack in document.racks.items()}),
+        racks=MappingProxyType({name: rack_of(name, rack) for name, rack in document.racks.items()}),
         devices=MappingProxyType(dict(devices)),
         network=MappingProxyType({name: entry.address for name, entry in document.network.items()}),
         channels=tuple(channel.name or channel.kind for channel in document.notify),
-        contract=_contract(document),
+        contract=contract_of(document),
         thermal_classes=MappingProxyType(
             {name: thermal_class(entry) for name, entry in document.thermal_classes.items()}
         ),
@@ -152,87 +142,6 @@ def _site(document: Document, devices: Mapping[str, Device]) -> Site:
             runbooks=document.messages.runbooks_url or "",
         ),
     )
-
-
-def _contract(document: Document) -> Contract | None:
-    demand = document.demand
-    if demand is None:
-        return None
-    cap, tariff = demand.cap, demand.tariff
-    if tariff is not None and not tariff.active:
-        tariff = None
-    return Contract(
-        node=demand.node or roots(document)[0],
-        cap=None if cap is None else _demand_limit(cap.limit_kw, cap.interval),
-        tariff=None if tariff is None else _demand_limit(tariff.target_kw, tariff.interval, _step_s(tariff)),
-    )
-
-
-def _step_s(tariff: TariffKeys) -> float:
-    return tariff.interval if tariff.method == "block" else tariff.subinterval or USUAL_STEP_S
-
-
-def _demand_limit(limit_kw: float, interval_s: float, step_s: float | None = None) -> DemandLimit:
-    return DemandLimit(limit_watts=limit_kw * _KILO, interval_s=round(interval_s), step_s=round(step_s or interval_s))
-
-
-def _kilo(value: float | None) -> float | None:
-    return None if value is None else value * _KILO
-
-
-def _power(name: str, node: PowerEntry) -> PowerNode:
-    return PowerNode(
-        id=name,
-        parent=node.parent,
-        label=node.label,
-        kind=node.kind or "",
-        limit_watts=_kilo(node.limit_kw),
-        limit_volt_amperes=_kilo(node.limit_kva),
-        breaker_amperes=node.breaker_a,
-        voltage_volts=node.voltage_v,
-        phases=node.phases or 1,
-        wiring=node.wiring or "wye",
-        lines=tuple(node.lines.split("-")) if node.lines else (),
-        is_direct_current=node.current == "dc",
-        neutral_amperes=node.neutral_a,
-        power_factor=node.power_factor,
-        derate=node.derate,
-        share=node.share,
-        breaker_kind=node.breaker_kind,
-        ambient_celsius=node.ambient_c,
-        ambient_device=node.ambient,
-        efficiency=node.efficiency,
-        sources=MappingProxyType({source: _power_source(keys) for source, keys in node.sources.items()}),
-        source=node.source,
-    )
-
-
-def _power_source(keys: SourceKeys) -> PowerSource:
-    return PowerSource(keys.limit_kw * _KILO, keys.parent)
-
-
-def _rack(name: str, rack: RackEntry) -> Rack:
-    by_state = {"": _budget(rack.budget)} | {state: _budget(keys) for state, keys in rack.budgets.items()}
-    return Rack(
-        id=name,
-        label=rack.label,
-        kind=rack.kind,
-        row=rack.row,
-        state=rack.state,
-        feeds=MappingProxyType(dict(rack.feeds)),
-        redundancy=rack.redundancy,
-        thermal_class=rack.thermal_class,
-        budget=by_state.get(rack.state, by_state[""]),
-        cooling_air=rack.cooling.air,
-        cooling_liquid=rack.cooling.liquid,
-        liquid_ratio=None if rack.liquid_ratio is None else (rack.liquid_ratio[0], rack.liquid_ratio[1]),
-        tenant=rack.tenant,
-        budgets=MappingProxyType(by_state if rack.budgets else {}),
-    )
-
-
-def _budget(keys: BudgetKeys) -> RackBudget:
-    return RackBudget(_kilo(keys.power_kw), _kilo(keys.air_kw), _kilo(keys.liquid_kw))
 
 
 def _poll(document: Document) -> PollSettings:
