@@ -17,9 +17,9 @@ from keeld.metrics import DEW_MARGIN, DEW_POINT, HUMIDITY, TEMPERATURE
 from keeld.model import Reading
 from keeld.watch.cooling import CoolingState
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.naming import names
 from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.rulebook import Windows
-from keeld.watch.silence import names
 from keeld.watch.subjects import Subject
 
 RULE = "dew_margin"

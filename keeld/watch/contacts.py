@@ -16,8 +16,8 @@ from keeld.budgets.source import HELD, Source
 from keeld.metrics import DOOR_STATE, EPO_STATE, SMOKE_STATE, Metric
 from keeld.model import Moment
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.naming import device_target, names
 from keeld.watch.racks import SLOT_CAP_S
-from keeld.watch.silence import device_target, names
 from keeld.watch.subjects import Subject
 
 _RULES: tuple[tuple[str, Metric], ...] = (

@@ -29,8 +29,8 @@ from keeld.model import AlertState, Batch, Moment
 from keeld.text import clean
 from keeld.watch.cooling import PUMP_FAULT, UNIT_FAULT, CoolingState, is_live, unit_state
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.naming import names
 from keeld.watch.racks import SLOT_CAP_S
-from keeld.watch.silence import names
 from keeld.watch.subjects import Subject
 
 RULE = "flow_low"

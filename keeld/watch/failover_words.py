@@ -12,7 +12,7 @@ from keeld.budgets.limits import kilo
 from keeld.budgets.source import HELD
 from keeld.model import Interval
 from keeld.watch.layout import Case, Fallen
-from keeld.watch.silence import names
+from keeld.watch.naming import names
 from keeld.watch.survivors import Stress, by_weight, survivors_of
 
 _LEAST_WATTS = 50.0

@@ -25,8 +25,8 @@ from keeld.budgets.topology import Feed, Topology
 from keeld.metrics import FEED, VOLTAGE
 from keeld.model import AlertState, Group, Moment
 from keeld.text import clean
+from keeld.watch.naming import names
 from keeld.watch.rulebook import Rulebook
-from keeld.watch.silence import names
 
 NAME = "feed_dead"
 CHECK_NS = SECOND_NS

@@ -27,9 +27,9 @@ from keeld.model import AlertState, Batch, Moment
 from keeld.watch import xids
 from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.gpu_nodes import MOST_GPUS, Node
+from keeld.watch.naming import names
 from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.rulebook import set_of
-from keeld.watch.silence import names
 from keeld.watch.subjects import Subject
 
 _TRUE, _FALSE = Span(1.0, 1.0), Span(0.0, 0.0)

@@ -22,8 +22,8 @@ from keeld.errors import Outage
 from keeld.model import Batch, Moment
 from keeld.text import clean
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.naming import device_target
 from keeld.watch.racks import SLOT_CAP_S
-from keeld.watch.silence import device_target
 from keeld.watch.subjects import Subject
 
 MISMATCH = "mismatch"

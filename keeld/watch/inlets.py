@@ -23,10 +23,10 @@ from keeld.model import Reading, Site
 from keeld.watch.cooling import CoolingState
 from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.hall_inlets import LEAST_SENSORS, HallInlet, halls
+from keeld.watch.naming import names
 from keeld.watch.rack_inlets import WORDS, RackInlet, rack_inlets
 from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.rulebook import NOT_OVER
-from keeld.watch.silence import names
 from keeld.watch.subjects import Subject
 
 HIGH, RATE = "inlet_high", "inlet_rate"

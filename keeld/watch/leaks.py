@@ -23,9 +23,9 @@ from keeld.metrics import LEAK
 from keeld.model import Batch, Moment
 from keeld.text import clean
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.naming import device_target, names
 from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.rulebook import NOT_OVER
-from keeld.watch.silence import device_target, names
 from keeld.watch.subjects import Subject
 
 RULE = "leak"

@@ -20,9 +20,9 @@ from keeld.metrics import PRESSURE, PUMP, PUMP_DUTY, PUMP_SPEED, TEMPERATURE, TE
 from keeld.text import clean
 from keeld.watch.cooling import PUMP_FAULT, CoolingState, is_live, unit_state
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.naming import device_target, names
 from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.rulebook import NOT_OVER
-from keeld.watch.silence import device_target, names
 from keeld.watch.subjects import Subject
 
 SUPPLY, PUMPS, PRESSURE_LOW = "tcs_supply_dev", "cdu_pump_lost", "loop_pressure"

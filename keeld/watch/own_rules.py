@@ -17,8 +17,8 @@ from keeld.budgets.window import SLOT_S
 from keeld.model import OwnRule
 from keeld.text import clean
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.naming import device_target
 from keeld.watch.racks import SLOT_CAP_S
-from keeld.watch.silence import device_target
 from keeld.watch.subjects import Subject
 
 _FULL_RATIO = 0.8

@@ -13,8 +13,8 @@ from keeld.model import Moment
 from keeld.watch.duty import Ground
 from keeld.watch.fleet import Fleet
 from keeld.watch.mine_rows import Row
+from keeld.watch.naming import names
 from keeld.watch.racks import SLOT_CAP_S
-from keeld.watch.silence import names
 from keeld.watch.subjects import Subject
 
 

@@ -24,9 +24,9 @@ from keeld.model import Batch, Moment
 from keeld.watch.duty import Duty, Ground, Slot
 from keeld.watch.fleet import BOARD_MISSING, FAN_STOPPED, TOO_HOT, Fleet
 from keeld.watch.mine_rows import Row
+from keeld.watch.naming import names
 from keeld.watch.pools import judge_pool, pool_subject
 from keeld.watch.racks import SLOT_CAP_S
-from keeld.watch.silence import names
 from keeld.watch.subjects import Subject
 from keeld.watch.verdicts import WORDS, Loss, Verdict, verdict
 

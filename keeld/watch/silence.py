@@ -14,13 +14,12 @@ from keeld.alerts.board import Board
 from keeld.alerts.machine import Span
 from keeld.alerts.rules import AI, BLINDS_RACK, BLINDS_SITE, MINING, PLANT, Level, Rule
 from keeld.budgets.intake import Intake
-from keeld.budgets.interval import NAMES_SHOWN
 from keeld.budgets.source import SECOND_NS
 from keeld.budgets.topology import Path, Topology
 from keeld.budgets.window import SLOT_S
-from keeld.errors import Outage
 from keeld.model import Moment
 from keeld.views import Verdict
+from keeld.watch.naming import blind_target, device_target, last_answer, names, outage_words, rack_sources
 from keeld.watch.racks import SLOT_CAP_S, RackState
 from keeld.watch.rulebook import NOT_OVER, Rulebook
 
@@ -39,22 +38,6 @@ _PATH_CAUSE = {
     "gateway": "the gateway, its power or its uplink",
     "switch": "the switch, its power or its uplink",
     "network": "keeld's own network port, or the power of the whole site",
-}
-_OUTAGE_WORDS = {
-    Outage.TIMEOUT: "no answer in time",
-    Outage.UNREACHABLE: "its address cannot be reached",
-    Outage.REFUSED: "it refused the connection",
-    Outage.DENIED: "it denied access",
-    Outage.BUSY: "it was busy",
-    Outage.UNIT_DOWN: "its gateway answers, the unit behind it does not",
-    Outage.GARBLED: "its answer made no sense",
-    Outage.PARTIAL: "it answered only in part",
-    Outage.LOST: "it is gone from its host",
-    Outage.DRIVER_DOWN: "its driver or its worker is down",
-    Outage.HUNG: "its driver hangs",
-    Outage.IDENTITY: "another device answers in its place",
-    Outage.UNSUPPORTED: "it has nothing that keeld can read",
-    Outage.STALE: "it sends old values",
 }
 _PATH_KINDS = ("network", "gateway", "switch")
 """Of paths with the same devices behind them the last in this order speaks: it is the most precise."""
@@ -292,8 +275,8 @@ class Silence:
         if not levels:
             return
         span = _TRUE if gone else _FALSE if _is_answering(intake) else None
-        detail = _last_answer(intake, now)
-        evidence = Evidence(spans=(span,) * len(levels), cause=_outage_words(intake), detail=detail)
+        detail = last_answer(intake, now)
+        evidence = Evidence(spans=(span,) * len(levels), cause=outage_words(intake), detail=detail)
         board.judge(rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
 
     def path_target(self, path: Path) -> Target:
@@ -347,25 +330,6 @@ def _rows(topology: Topology, racks: dict[str, RackState]) -> dict[str, RowState
     return rows
 
 
-def rack_sources(state: RackState) -> list[Intake]:
-    """List the devices that tell of a rack's power: its meters, or its machines where it has none."""
-    meters = [meter.intake for feed in state.plan.feeds.values() for meter in (*feed.inlets, *feed.meters)]
-    return meters or [load.intake for load in state.plan.loads]
-
-
-def blind_target(state: RackState) -> Target:
-    """Name a rack as unobserved, with the devices whose silence that is."""
-    sources = frozenset(f"device:{intake.device.id}" for intake in rack_sources(state))
-    base = state.target
-    return Target(base.kind, base.id, base.label, base.scopes, base.scopes | sources)
-
-
-def device_target(intake: Intake) -> Target:
-    """Name a device."""
-    device = intake.device
-    return Target("device", device.id, device.label or device.id, frozenset({f"device:{device.id}"}))
-
-
 def _is_heard(intake: Intake, now: Moment) -> bool:
     return intake.answered_ns is not None and not intake.is_gone(now.mono_ns)
 
@@ -373,23 +337,3 @@ def _is_heard(intake: Intake, now: Moment) -> bool:
 def _is_answering(intake: Intake) -> bool:
     """Whether its last poll was answered: at a start that is not known of anybody."""
     return intake.answered_ns is not None and not intake.outages
-
-
-def _outage_words(intake: Intake) -> str:
-    return (
-        "nothing was heard from it"
-        if intake.outage is None
-        else f"last poll: {intake.outage}, {_OUTAGE_WORDS[intake.outage]}"
-    )
-
-
-def _last_answer(intake: Intake, now: Moment) -> str:
-    if intake.answered_ns is None:
-        return "It has not answered since keeld started."
-    return f"Its last answer was {(now.mono_ns - intake.answered_ns) / SECOND_NS:.0f} s ago."
-
-
-def names(ids: list[str]) -> str:
-    """List names for people, cut where nobody reads on."""
-    shown = ", ".join(ids[:NAMES_SHOWN])
-    return shown if len(ids) <= NAMES_SHOWN else f"{shown} and {len(ids) - NAMES_SHOWN} more"

@@ -11,10 +11,11 @@ from keeld.alerts.rules import AI, MINING, PLANT, Level, Rule
 from keeld.budgets.topology import Topology
 from keeld.watch.feeds import NAME as FEED_DEAD
 from keeld.watch.feeds import FeedWatch
+from keeld.watch.naming import blind_target, device_target
 from keeld.watch.nodes import CONTINUOUS, OVERLOAD, NodeState
 from keeld.watch.racks import RackState
 from keeld.watch.rulebook import Rulebook
-from keeld.watch.silence import BLIND, STALE, Silence, blind_target, device_target
+from keeld.watch.silence import BLIND, STALE, Silence
 
 
 class Subject(NamedTuple):

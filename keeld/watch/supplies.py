@@ -19,9 +19,9 @@ from keeld.budgets.failover import cords_of, supplies_left
 from keeld.budgets.intake import Intake
 from keeld.metrics import THROTTLE_BRAKE
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.naming import names
 from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.rulebook import NOT_OVER
-from keeld.watch.silence import names
 from keeld.watch.subjects import Subject
 
 SURVIVABILITY = "psu_survivability"

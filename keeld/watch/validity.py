@@ -26,9 +26,9 @@ from keeld.views import Suspect
 from keeld.watch.circuit_checks import circuits
 from keeld.watch.doubts import Doubts
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.naming import device_target
 from keeld.watch.probe_checks import KINDS, Probe, probes_of
 from keeld.watch.racks import SLOT_CAP_S, RackState
-from keeld.watch.silence import device_target
 from keeld.watch.subjects import Subject
 
 RULE = "sensor_suspect"

@@ -11,8 +11,8 @@ from keeld.alerts.rules import PLANT, Rule
 from keeld.model import AlertState, Moment
 from keeld.views import AlarmQuality
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.naming import names
 from keeld.watch.racks import SLOT_CAP_S
-from keeld.watch.silence import names
 from keeld.watch.subjects import Subject
 
 _TRUE, _FALSE = Span(1.0, 1.0), Span(0.0, 0.0)

@@ -19,9 +19,9 @@ from keeld.model import Moment, Reading
 from keeld.text import clean
 from keeld.watch.cooling import UNIT_FAULT, CoolingState, is_live, unit_state
 from keeld.watch.duty import Duty, Ground, Slot
+from keeld.watch.naming import device_target, names
 from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.rulebook import NOT_OVER
-from keeld.watch.silence import device_target, names
 from keeld.watch.subjects import Subject
 
 ZONE, FAULT = "zone_cooling_n1", "cooling_unit_fault"
