@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from keeld.alerts.alarm import Alarm as BoardAlarm
@@ -35,11 +35,13 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
     """Put the whole site together."""
     standing = (alarm.since_ns for alarm in board.alarms.values() if alarm.state is not AlertState.PENDING)
     first_ns = min(standing, default=0)
+    headrooms = [duty for duty in state.duties if isinstance(duty, HeadroomWatch)]
     return SiteView(
         time_ns=now.wall_ns,
         draw=site_draw(list(state.racks.values())),
         racks=tuple(
-            _with_usable(_rack_view(rack, state.failover.words_of(name)), state) for name, rack in state.racks.items()
+            _with_usable(_rack_view(rack, state.failover.words_of(name)), headrooms)
+            for name, rack in state.racks.items()
         ),
         nodes=(
             *(_node_view(node, _figures(state, name)) for name, node in state.nodes.items()),
@@ -54,9 +56,9 @@ def site_view(state: SiteState, board: Board, now: Moment) -> SiteView:
     )
 
 
-def _with_usable(view: RackView, state: SiteState) -> RackView:
+def _with_usable(view: RackView, headrooms: Sequence[HeadroomWatch]) -> RackView:
     """Add what may be added to the rack: as last worked out, and no more than its own budgets leave by now."""
-    told = (duty.readings("rack", view.rack.id) for duty in state.duties if isinstance(duty, HeadroomWatch))
+    told = (duty.readings("rack", view.rack.id) for duty in headrooms)
     usable = next((reading.value for readings in told for reading in readings), None)
     if usable is None:
         return view

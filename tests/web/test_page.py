@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from keeld import web
-from keeld.web import Server
+from keeld.web import Server, guard
 
 STATIC = Path(web.__file__).parent / "static"
 FLAGS = [
@@ -301,6 +301,33 @@ async def test_a_rack_opens_and_closes_by_keyboard(browser: Browser, server: Ser
     await browser.wait_for("document.querySelector('#rack').hidden")
     assert "r08" in await browser.ask("document.activeElement.innerText")
     assert browser.errors == []
+
+
+async def test_an_alert_leads_to_its_rack(browser: Browser, server: Server):
+    await browser.open(server.url, PHONE)
+    await browser.ask("document.querySelector('.alert details').open = true")
+    await browser.ask("document.querySelector('.alert a').click()")
+    await browser.wait_for("!document.querySelector('#rack').hidden")
+    assert (await browser.text("#rack-title")).startswith("r08: OVER")
+    assert browser.errors == []
+
+
+async def test_a_link_to_an_alert_that_is_folded_away_unfolds_it(browser: Browser, server: Server, busy):
+    await browser.open(f"{server.url}#alert=shelved", PHONE)
+    await browser.wait_for("document.body.innerText.includes('keeld shelve --end sh3lf')")
+    await browser.ask("location.hash = '#alert=observed'; 0")
+    await browser.wait_for("document.body.innerText.includes('keeld rules live rule=observed')")
+    assert browser.errors == []
+
+
+async def test_a_server_that_is_too_busy_is_no_fault_of_the_page(browser: Browser, server: Server, source, monkeypatch):
+    await browser.open(f"{server.url}#rack=r08", DESKTOP)
+    await browser.wait_for("!document.querySelector('#rack').hidden")
+    monkeypatch.setattr(guard, "_REQUESTS_MOST", 0)
+    await browser.ask("globalThis.realNow = Date.now; Date.now = () => realNow() + 60000; 0")
+    await browser.wait_for("document.querySelector('#stale').innerText.includes('it answers 503')")
+    assert not await browser.ask("document.querySelector('#rack').hidden")
+    assert not any("TypeError" in error for error in browser.errors)
 
 
 async def test_a_link_to_a_rack_opens_it_and_an_unknown_one_does_no_harm(browser: Browser, server: Server):

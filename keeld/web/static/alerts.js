@@ -14,22 +14,26 @@ const GROUPS = [
 ];
 
 /** The alert that a message's link asks for: opened once, when it first shows. */
-let asked = new URLSearchParams(location.hash.slice(1)).get("alert") ?? "";
+const linked = () => new URLSearchParams(location.hash.slice(1)).get("alert") ?? "";
+let asked = linked();
+addEventListener("hashchange", () => { asked = linked(); });
 
 const byUrgency = (one, other) =>
-  URGENCY[one.severity] - URGENCY[other.severity] || (one.state === "clearing") - (other.state === "clearing") || String(one.since).localeCompare(String(other.since));
+  URGENCY[one.severity] - URGENCY[other.severity] || (one.state === "clearing") - (other.state === "clearing")
+    || String(one.since).localeCompare(String(other.since));
 
 function makeAlert() {
   const facts = make("dl", "facts");
   const what = make("div", "commands");
+  const link = make("a");
   return make("li", "", make("details", "",
     make("summary", "", make("span", "word"), make("span", "title"), make("span", "soft"), make("span", "marks")),
-    make("pre"), facts, what));
+    make("pre"), facts, link, what));
 }
 
 function updateAlert(node, alert, titles, zone) {
   node.className = `alert ${alert.severity}`;
-  const [summary, text, facts, what] = node.firstChild.children;
+  const [summary, text, facts, link, what] = node.firstChild.children;
   const [word, title, since, marks] = summary.children;
   say(word, [alert.severity, STATES[alert.state] ?? alert.state].filter(Boolean).join(", "));
   say(title, alert.title || `${alert.rule} ${alert.target.kind} ${alert.target.id}`);
@@ -38,12 +42,20 @@ function updateAlert(node, alert, titles, zone) {
   say(text, alert.text);
   match(facts, factsOf(alert, titles, zone), ([name]) => name, () => make("div", "", make("dt"), make("dd")),
     (fact, [name, value]) => { say(fact.children[0], name); say(fact.children[1], value); });
+  const rack = rackOf(alert.target);
+  show(link, rack && `Open rack ${rack}`);
+  link.href = `#rack=${encodeURIComponent(rack)}`;
   showCommands(what, alert.commands);
   if (asked && alert.alert_id === asked) {
     asked = "";
     node.firstChild.open = true;
+    node.closest(".group")?.toggleAttribute("open", true);
     node.scrollIntoView({ block: "nearest" });
   }
+}
+
+function rackOf({ kind, id }) {
+  return kind === "rack" ? id : kind === "feed" ? id.slice(0, id.lastIndexOf("/")) : "";
 }
 
 /** What to type: this page only reads. */

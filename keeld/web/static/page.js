@@ -130,12 +130,16 @@ function showAge() {
 
 class NoAnswer extends Error {}
 
+/** Give an answer that is one: also one of 404, as a rack may go while it is looked at. */
 async function ask(path) {
+  let answer;
   try {
-    return await fetch(path, { signal: AbortSignal.timeout(GIVE_UP_MS) });
+    answer = await fetch(path, { signal: AbortSignal.timeout(GIVE_UP_MS) });
   } catch (error) {
     throw new NoAnswer(error.name === "TimeoutError" ? "it is silent" : "it cannot be reached");
   }
+  if (!answer.ok && answer.status !== 404) throw new NoAnswer(`it answers ${answer.status}`);
+  return answer;
 }
 
 function note(error) {
@@ -149,9 +153,7 @@ function note(error) {
 
 async function refresh() {
   try {
-    const answer = await ask("api/v1/site");
-    if (!answer.ok) throw new NoAnswer(`it answers ${answer.status}`);
-    const site = await answer.json();
+    const site = await (await ask("api/v1/site")).json();
     const received = Date.now();
     showSite(site);
     shown = site;
@@ -167,6 +169,8 @@ async function refresh() {
 
 byId("rack-close").addEventListener("click", close);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape" && selected) close(); });
-selected = new URLSearchParams(location.hash.slice(1)).get("rack") ?? "";
+const linked = () => new URLSearchParams(location.hash.slice(1)).get("rack") ?? "";
+addEventListener("hashchange", () => { if (linked() !== selected) select(linked()); });
+selected = linked();
 setInterval(showAge, 1000);
 refresh();
