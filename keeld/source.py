@@ -31,7 +31,11 @@ from keeld.views import AlarmQuality, HoldView, OrderView, RuleView, SiteView, W
 from keeld.web.source import Queue
 
 _VIEW_NS = 500_000_000
-"""A view is made at most this often, however many people look."""
+"""A view is made at most this often, however many people look, ..."""
+_VIEW_SHARE = 20
+"""... and takes at most one part in so many of the time, ..."""
+_VIEW_OLDEST_NS = 3_000_000_000
+"""... but is never older: the page calls ten seconds stale."""
 _FAILOVER_NS = 5_000_000_000
 """As a view; a rack's failover is judged on means of five minutes, and costs as much as many views."""
 _HEADROOM_NS = 10_000_000_000
@@ -105,7 +109,7 @@ class LiveSource:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._view: SiteView | None = None
-        self._view_ns = 0
+        self._view_until_ns = 0
         self._headroom: dict[str | None, tuple[int, Sequence[Headroom]]] = {}
         self._failover: dict[str, tuple[int, Sequence[FailoverCase]]] = {}
 
@@ -125,11 +129,12 @@ class LiveSource:
         return self._parts.health
 
     def site_view(self) -> SiteView:
-        """Give the site as it stood at most half a second ago."""
+        """Give the site as it stood at most half a second ago; a very large one, some seconds."""
         now = moment_now()
-        if self._view is None or now.mono_ns - self._view_ns > _VIEW_NS:
+        if self._view is None or now.mono_ns > self._view_until_ns:
             self._view = self._parts.judge.watch.view(now)
-            self._view_ns = now.mono_ns
+            cost_ns = time.monotonic_ns() - now.mono_ns
+            self._view_until_ns = now.mono_ns + min(_VIEW_OLDEST_NS, max(_VIEW_NS, _VIEW_SHARE * cost_ns))
         return self._view
 
     def findings(self) -> Sequence[str]:

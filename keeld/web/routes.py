@@ -48,6 +48,9 @@ _FILES = {
 }
 _FRESH_S = 0.5
 """How old a site document may be: many pages cost one."""
+_SHARE = 20.0
+"""Making it takes at most one part in so many of the time, as long as it is no older than `_OLDEST_S`."""
+_OLDEST_S = 3.0
 _TRANSITIONS_MOST = 1000
 _HISTORY_KINDS = ("rack", "power_node", "cooling_node", "site", "pdu", "meter", "ups", "cooling")
 _HISTORY_DEFAULT_S = 3600.0
@@ -68,7 +71,8 @@ class Routes:
         self._streams = Streams(source)
         self._acts = Acts(source)
         self._site_body = b""
-        self._site_packed = b""
+        self._site_packed = (b"", b"")
+        """The document that was packed last, and packed."""
         self._site_until_s = 0.0
 
     def readings(self) -> list[web.RouteDef]:
@@ -113,16 +117,22 @@ class Routes:
         return web.Response(body=exposition(self._source), headers={"Content-Type": CONTENT_TYPE})
 
     async def _site(self, request: web.Request) -> web.Response:
-        now_s = time.monotonic()
-        if now_s >= self._site_until_s:
-            self._site_body = orjson.dumps(site_form(self._source, self._source.site_view()))
-            self._site_packed = b""
-            self._site_until_s = now_s + _FRESH_S
+        body = self._site_document()
         if "gzip" not in request.headers.get("Accept-Encoding", ""):
-            return web.Response(body=self._site_body, content_type="application/json")
-        self._site_packed = self._site_packed or gzip.compress(self._site_body, compresslevel=1, mtime=0)
-        packed = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-        return web.Response(body=self._site_packed, content_type="application/json", headers=packed)
+            return web.Response(body=body, content_type="application/json")
+        if self._site_packed[0] is not body:
+            # Megabytes of a large site take a tenth of a second to pack, which must not be the polls'.
+            self._site_packed = (body, await asyncio.to_thread(gzip.compress, body, compresslevel=1, mtime=0))
+        headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return web.Response(body=self._site_packed[1], content_type="application/json", headers=headers)
+
+    def _site_document(self) -> bytes:
+        """Give the site as JSON, made anew at most twice a second."""
+        begun_s = time.monotonic()
+        if begun_s >= self._site_until_s:
+            self._site_body = orjson.dumps(site_form(self._source, self._source.site_view()))
+            self._site_until_s = begun_s + min(_OLDEST_S, max(_FRESH_S, _SHARE * (time.monotonic() - begun_s)))
+        return self._site_body
 
     async def _racks(self, _: web.Request) -> web.Response:
         view = self._source.site_view()

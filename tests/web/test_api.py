@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import stat
+import time
 from pathlib import Path
 
 import aiohttp
@@ -340,3 +341,19 @@ def test_nothing_that_health_counts_is_missing_from_metrics(source):
     shown = Path(exposition.__file__).read_text()
     for item in dataclasses.fields(Health):
         assert f"health.{item.name}" in shown, item.name
+
+
+async def test_a_site_that_is_dear_to_show_is_shown_less_often(client, source, monkeypatch):
+    views = []
+    view = source.site_view
+
+    def slowly():
+        views.append(1)
+        time.sleep(0.1)  # as long as a very large site takes the loop
+        return view()
+
+    monkeypatch.setattr(source, "site_view", slowly)
+    for _ in range(4):
+        await ask(client, "/api/v1/site")
+        await asyncio.sleep(0.3)
+    assert len(views) == 1
