@@ -1,4 +1,4 @@
-"""`make bench`: CPU per poll and of judging, forecasts beside a peer's, then a fleet for some minutes.
+"""`make bench`: CPU per poll and of judging, forecasts beside a peer's, the delay of an alarm, a fleet for minutes.
 
 The exit code is 1 when a bound is exceeded.
 """
@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import sys
 
-from bench import fleet, forecast, judging, polls, replay
+from bench import fleet, forecast, judging, latency, polls, replay
 
 
 def main() -> int:
@@ -17,7 +17,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--seconds", type=int, default=300, help="how long the fleet is watched")
     parser.add_argument(
-        "part", nargs="?", choices=("polls", "judging", "forecast", "replay", "fleet"), help="run this part alone"
+        "part",
+        nargs="?",
+        choices=("polls", "judging", "forecast", "replay", "latency", "fleet"),
+        help="run this part alone",
     )
     chosen = parser.parse_args()
     kept = True
@@ -29,6 +32,8 @@ def main() -> int:
         kept &= forecast.run()
     if chosen.part in (None, "replay"):
         kept &= replay.run()
+    if chosen.part in (None, "latency"):
+        kept &= asyncio.run(latency.run())
     if chosen.part in (None, "fleet"):
         kept &= fleet.run(chosen.seconds)
     return 0 if kept else 1

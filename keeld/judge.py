@@ -78,6 +78,7 @@ class Judge:
         while True:
             await asyncio.sleep(_NOTES_S)
             await self.keep_notes()
+            await self.commit(also_still=True)
 
     async def keep_notes(self) -> None:
         """Keep the notes of the watch."""
@@ -103,16 +104,20 @@ class Judge:
             await self._moved.wait()
             await self.commit()
 
-    async def commit(self) -> None:
-        """Make what has moved durable and let the channels have their messages."""
+    async def commit(self, *, also_still: bool = False) -> None:
+        """Make what has moved durable and let the channels have their messages.
+
+        `also_still` does so where nothing moved: a delay that runs for long must not begin anew after a restart.
+        """
         self._moved.clear()
         moves = tuple(self._moves)
         self._moves.clear()
-        if not moves:
+        if not (moves or also_still):
             return
         kept = (*self.watch.snapshot(), *self.drills.values())
         await self._state.commit(moves, kept, channels=self.channels)
-        self.on_committed(moves)
+        if moves:
+            self.on_committed(moves)
 
     def note(self, moves: Sequence[Transition]) -> None:
         """Take transitions, in order; a reload that withdrew targets brings its own."""

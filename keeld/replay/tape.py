@@ -165,7 +165,7 @@ class Replay:
             self._mono_ns = max(self._mono_ns, wake_ns)
             self._note(watch.tick(self._now).transitions)
             if self._mono_ns >= self._notes_due_ns:
-                self._notes = watch.memory()
+                self._notes, self._saved = watch.memory(), watch.snapshot()
                 self._notes_due_ns = self._mono_ns + _NOTES_EVERY_NS
 
     def _note(self, moves: Sequence[Transition]) -> None:
