@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from keeld.alerts.alarm import short_id
-from keeld.alerts.message import TITLE_MOST, titled
+from keeld.alerts.message import TITLE_MOST, titled, where
 from keeld.alerts.restored import RestoredAlarm
 from keeld.errors import KeeldError
 from keeld.judge import Judge
@@ -127,7 +127,8 @@ def transitions(subject: Subject, site: str, who: str, *, escalates: bool) -> Se
         notice=Notice.TRIGGER,
         since_ns=time.time_ns(),
         title=title,
-        text=f"{title}\nThis is a test of the alerting, asked for by {clean(who)}. Nothing is wrong.",
+        text=f"{title}\n{where(target, target.tags, site)}\n"
+        f"This is a test of the alerting, asked for by {clean(who)}. Nothing is wrong.",
         cause="a drill",
         route=subject.rule.route,
     )

@@ -26,7 +26,9 @@ class MessageUrls:
         if not self.page:
             return ""
         at_rack = f"rack={quote(rack, safe='')}&" if rack else ""
-        return f"{self.page.partition('#')[0]}#{at_rack}alert={quote(alert_id, safe='')}"
+        page = self.page.partition("#")[0]
+        slash = "" if "/" in page.partition("://")[2] else "/"
+        return f"{page}{slash}#{at_rack}alert={quote(alert_id, safe='')}"
 
     def dashboard_of(self, *, site: str, kind: str, target: str, rule: str, since_ns: int) -> str:
         """Give the dashboard's address with its braces filled in; empty without one."""

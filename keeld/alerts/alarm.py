@@ -89,6 +89,8 @@ class Alarm:
     """The same in monotonic time."""
     first: float | None = None
     """Likeliest value when it began; None once something else is shown, and after a restart."""
+    proven: Evidence = NO_EVIDENCE
+    """The last evidence with measurements behind it; none after a restart."""
     grew_from: Severity | None = None
     """Severity that was told before it escalated."""
     title: str = ""
@@ -128,7 +130,7 @@ class Alarm:
             self.first = None
         self.evidence = evidence
         if evidence.is_known:
-            self.known_ns = mono_ns
+            self.known_ns, self.proven = mono_ns, evidence
         for machine, level, span in zip(self.machines, self.levels, evidence.spans, strict=True):
             if self.rule.is_latched and machine.is_active:
                 continue

@@ -97,7 +97,11 @@ class Context:
         return Beside(
             tags,
             tuple(self._before(alarm, reach, {alarm.key, *but})),
-            tuple(self._work_words(running) for running in works if not running.reach.scopes.isdisjoint(reach)),
+            tuple(
+                self._work_words(running)
+                for running in works
+                if not reach.isdisjoint(running.reach.scopes | running.reach.degraded)
+            ),
             self._likely(alarm, reach, others),
             self.outlook(alarm.target) if alarm.state is AlertState.FIRING else "",
             self.urls,

@@ -78,7 +78,7 @@ def number(value: float) -> str:
 
 def span_words(span_s: float) -> str:
     """Write a length of time as people say it: `45 s`, `6 min`, `5 h`, `3 days`."""
-    if span_s < 1.5 * _MINUTE_S:
+    if span_s < _MINUTE_S:
         return f"{span_s:.0f} s"
     if span_s < 1.5 * _HOUR_S:
         return f"{span_s / _MINUTE_S:.0f} min"
@@ -116,10 +116,10 @@ def _beside(evidence: Evidence, base: str) -> str:
 
 def _bounds(evidence: Evidence) -> str:
     """Say a value that has no limit; one that is not known by its bounds."""
-    scale, unit = _scale(evidence.hi or 0.0, evidence.unit)
-    if _is_open(evidence):
-        low, high = number((evidence.lo or 0.0) / scale), number((evidence.hi or 0.0) / scale)
-        return f"not known, between {low} and {high} {unit}"
+    lo, hi = evidence.lo or 0.0, evidence.hi or 0.0
+    scale, unit = _scale(hi, evidence.unit)
+    if hi - lo > _WIDE * abs(hi):
+        return f"not known, between {number(lo / scale)} and {number(hi / scale)} {unit}"
     return f"{_values(evidence, scale)} {unit}"
 
 

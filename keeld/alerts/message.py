@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from keeld.alerts.alarm import Alarm
+from keeld.alerts.alarm import Alarm, Target
 from keeld.alerts.context import Beside
 from keeld.alerts.figures import is_load, likeliest_ratio, span_words, title_words, trend_words, value_line
 from keeld.model import AlertState
@@ -22,6 +22,7 @@ _OVER_AND_DONE = frozenset({"resolved", "withdrawn"})
 _NS = 1_000_000_000
 _CHILDREN_SHOWN = 8
 _CHILD_MOST = 80
+_FED_SHOWN = 3
 _DIGEST = "alarm_quality"
 _PLACES = (("rack", "rack "), ("u", "U"), ("cooling", ""), ("row", "row "), ("tenant", "tenant "))
 """Tags that say where something is, with the word before each."""
@@ -53,8 +54,8 @@ def compose(
     title = _title(alarm, ended)
     lines = [
         f"{_word(alarm, ended)}: {title}",
-        f"Where: {', '.join((place(alarm), *_places(alarm, beside.tags)))}, site {site}",
-        *filter(None, [value_line(alarm.evidence)]),
+        where(alarm.target, beside.tags, site),
+        *filter(None, [_last_value(alarm) if ended == "unverifiable" else value_line(alarm.evidence)]),
         *(_end_lines(alarm, ended, by, timezone) if ended else _course_lines(alarm, timezone, beside.outlook)),
         *([] if ended in _OVER_AND_DONE else _reason_lines(alarm, beside)),
         *_child_lines(alarm, children),
@@ -73,7 +74,7 @@ def _end_lines(alarm: Alarm, ended: str, by: str, timezone: str) -> Iterator[str
     if ended == "unverifiable":
         yield "Its source is silent: whether it still holds cannot be told. This is not an all-clear."
     if ended == "withdrawn":
-        yield by or "Its rule or target is no longer in the configuration."
+        yield by or "Its rule or target is no longer there, or its rack is under the rules of another state."
 
 
 def _course_lines(alarm: Alarm, timezone: str, outlook: str) -> Iterator[str]:
@@ -96,7 +97,7 @@ def _reason_lines(alarm: Alarm, beside: Beside) -> Iterator[str]:
     if cause:
         yield f"Likely cause: {cause}"
     if beside.happened:
-        yield f"Changed within 10 min before it: {'; '.join(beside.happened)}."
+        yield f"What changed: {'; '.join(beside.happened)}."
     for work in beside.works:
         yield f"Announced work: {work}"
 
@@ -184,20 +185,30 @@ def _word(alarm: Alarm, ended: str) -> str:
     return Verdict.OVER.value if ratio is not None and ratio > 1.0 else alarm.severity.upper()
 
 
-def place(alarm: Alarm) -> str:
-    """Name the target by label and id."""
-    target = alarm.target
-    label = _shortened(clean(target.label, 256), 64)
-    kind = target.kind.replace("_", " ")
-    return f"{kind} {target.id}" if not label or label == target.id else f"{label} ({kind} {target.id})"
+def _last_value(alarm: Alarm) -> str:
+    """Say what was measured last, and how long before: what is shown since then is only what may be."""
+    line = value_line(alarm.proven).replace("Value: ", "Last measured: ", 1)
+    if not line:
+        return value_line(alarm.evidence)
+    return f"{line}, {span_words((alarm.judged_ns - alarm.known_ns) / _NS)} before"
 
 
-def _places(alarm: Alarm, tags: frozenset[str]) -> Iterator[str]:
-    """Say where the target is, from the near to the wide."""
+def where(target: Target, tags: frozenset[str], site: str) -> str:
+    """Give the line that says where a target is, by label and id, from the near to the wide."""
+    label, own = _shortened(clean(target.label, 256), 64), f"{target.kind.replace('_', ' ')} {target.id}"
+    name = own if label in ("", target.id, own) else f"{label} ({own})"
+    around = [f"site {site}"] if own != f"site {site}" else []
+    return f"Where: {', '.join((name, *_places(target, tags), *around))}"
+
+
+def _places(target: Target, tags: frozenset[str]) -> Iterator[str]:
     for key, before in _PLACES:
         name = _only(tags, key)
-        if name and (key, name) != (alarm.target.kind.removesuffix("_node"), alarm.target.id):
+        if name and (key, name) != (target.kind.removesuffix("_node"), target.id):
             yield f"{before}{clean(name)}"
+    fed = sorted(scope.removeprefix("rack:") for scope in target.covers if scope.startswith("rack:"))
+    if target.kind == "power_node" and 0 < len(fed) <= _FED_SHOWN:
+        yield f"feeding {', '.join(fed)}"
 
 
 def _only(tags: frozenset[str], key: str) -> str:

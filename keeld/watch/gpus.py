@@ -35,6 +35,8 @@ from keeld.watch.subjects import Subject
 _TRUE, _FALSE = Span(1.0, 1.0), Span(0.0, 0.0)
 _SEVERAL = 2
 _OTHER = "other"
+_SECOND_HAND = frozenset({"psu_survivability", "rack_density_power"})
+"""What may outlast its own cause: it does not take the place of one that was found before."""
 _ROOTS = frozenset(
     {
         *("feed_dead", "breaker_tripped", "source_changed", "voltage_band", "psu_survivability"),
@@ -141,7 +143,9 @@ class Accelerators(Duty):
         if not braked and not hot and board.find(rule, node.target) is None:
             node.cause = ""
             return
-        node.cause = _root(node, board) or node.cause
+        root = _root(node, board)
+        if root is not None and not (node.cause and root.rule.name in _SECOND_HAND):
+            node.cause = f"{root.target.label} {root.rule.title}"
         spans = tuple(_brake_span(level, braked, hot, is_known=is_known) for level in levels)
         board.judge(rule, levels, node.target, _brake_evidence(node, spans, braked, hot), now=now, cap_s=SLOT_CAP_S)
 
@@ -206,15 +210,15 @@ def _brake_evidence(node: Node, spans: tuple[Span | None, ...], braked: list[str
     return Evidence(spans=spans, cause=node.cause or unknown, detail=" ".join(words), is_known=known)
 
 
-def _root(node: Node, board: Board) -> str:
-    """Name the alarm about its supply or cooling that explains a brake; empty where none is active."""
+def _root(node: Node, board: Board) -> Alarm | None:
+    """Find the alarm about its supply or cooling that explains a brake and is explained by no other that stands."""
     found = [
         alarm
         for alarm in board.alarms.values()
         if alarm.rule.name in _ROOTS and alarm.state is not AlertState.OK and _is_about(alarm, node.places)
     ]
-    first = min(found, key=lambda alarm: alarm.since_ns, default=None)
-    return "" if first is None else f"{first.target.label} {first.rule.title}"
+    roots = [alarm for alarm in found if not any(alarm.rule.name in other.rule.inhibits for other in found)]
+    return min(roots, key=lambda alarm: alarm.since_ns, default=None)
 
 
 def _is_about(alarm: Alarm, places: frozenset[str]) -> bool:

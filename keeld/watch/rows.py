@@ -194,12 +194,12 @@ class Rows(Duty):
         return [other for other, group in self._groups.items() if group == self._groups[name]]
 
     def _loss_words(self, name: str, now: Moment) -> str:
-        """Say what the rows that stopped together lost, in W where meters tell it and in H/s."""
+        """Say what the rows that stopped together lost in H/s, and in W where meters tell it and they do not run on."""
         together = [self.rows[other] for other in self._mates(name)]
         hashes = sum(max(0.0, other.normal_hashes - other.census.hashes) for other in together)
         loss = f"{hashes / _PETA:.3g} PH/s"
         watts = [_watts_gone(other, now) for other in together]
-        if all(gone is not None for gone in watts):
+        if self._verdicts[name] is not Verdict.NETWORK and all(gone is not None for gone in watts):
             loss = f"{_power(sum(gone or 0.0 for gone in watts))} and {loss}"
         return loss
 

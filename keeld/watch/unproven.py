@@ -27,14 +27,15 @@ _NAMES_SHOWN = 6
 class Doubt:
     """A limit that what is left may exceed."""
 
-    __slots__ = ("best", "hi", "limit", "lo", "lost", "unit", "what")
+    __slots__ = ("base", "hi", "limit", "lo", "unit", "what")
 
-    def __init__(self, what: str, limit: float, unit: str, value: tuple[float, float | None, float]) -> None:
+    def __init__(self, what: str, limit: float, unit: str, base: str, bounds: tuple[float, float]) -> None:
         self.what = what
         self.limit = limit
         self.unit = unit
-        self.lo, self.best, self.hi = value
-        self.lost: tuple[str, ...] = ()
+        self.base = base
+        """What a percentage of the limit is a percentage of."""
+        self.lo, self.hi = bounds
 
     @property
     def is_open(self) -> bool:
@@ -85,8 +86,8 @@ class Unproven(Duty):
             worst = max(open_ones, key=lambda doubt: doubt.hi / doubt.limit)
             target = replace(target, group=_group(lost, self.ground.topology))
             evidence = Evidence(
-                spans=(_TRUE,) * len(levels), lo=worst.lo, best=worst.best, hi=worst.hi, limit=worst.limit,
-                unit=worst.unit, what=worst.what, cause=f"no data from {_names(lost)}",
+                spans=(_TRUE,) * len(levels), lo=worst.lo, hi=worst.hi, limit=worst.limit,
+                unit=worst.unit, base=worst.base, what=worst.what, cause=f"no data from {_names(lost)}",
                 word=Verdict.CANT_TELL.value,
             )  # fmt: skip
         board.judge(self._rule, levels, target, evidence, now=now, cap_s=SLOT_CAP_S)
@@ -98,7 +99,7 @@ def _rack_doubts(state: RackState) -> list[Doubt]:
     if not limit:
         return []
     hi = draw.hi if state.bound_watts is None else min(draw.hi, max(draw.lo, state.bound_watts))
-    return [Doubt("power", limit, "W", (draw.lo, draw.best, hi))]
+    return [Doubt("power", limit, "W", "budget", (draw.lo, hi))]
 
 
 def _node_doubts(state: NodeState) -> Iterator[Doubt]:
@@ -107,12 +108,14 @@ def _node_doubts(state: NodeState) -> Iterator[Doubt]:
     if state.rating_amperes is not None:
         for phase, line in state.lines.items():
             if line is not None:
-                yield Doubt(f"line {phase}".rstrip(), state.rating_amperes, "A", line[:3])
+                base = state.breaker_base
+                yield Doubt(f"line {phase}".rstrip(), state.rating_amperes, "A", base, (line.lo, line.hi))
     limit = state.watts_limit
     if limit is not None:
-        yield Doubt("power", limit.least_watts, "W", (draw.lo, draw.best, draw.hi))
+        yield Doubt("power", limit.least_watts, "W", limit.base, (draw.lo, draw.hi))
     if node.limit_volt_amperes is not None and state.apparent is not None:
-        yield Doubt("apparent power", node.limit_volt_amperes, "VA", state.apparent[:3])
+        bounds = state.apparent.lo, state.apparent.hi
+        yield Doubt("apparent power", node.limit_volt_amperes, "VA", f"{state.kind} rating", bounds)
 
 
 def _group(lost: tuple[str, ...], topology: Topology) -> str:
