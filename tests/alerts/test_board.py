@@ -309,3 +309,41 @@ def test_notes_that_make_no_sense_are_left_out(table, note):
     t.board.recall(dict.fromkeys(names, note), t.now)
     t.see(t.rule(), t.target("a"), bad=True)
     assert t.told == [("trigger", "a")]
+
+
+def test_a_flood_goes_on_over_a_restart_and_ends_when_it_would_have(table):
+    t = table()
+    for number in range(15):
+        t.now_s += 1.0
+        t.see(t.rule(), t.target(f"t{number:02d}"), bad=True)
+    notes = t.board.notes()
+    after = table()
+    after.now_s = t.now_s + 30.0
+    after.board.recall(notes, after.now)
+    flood = after.board.floods[""]
+    assert (flood.is_on, flood.count, flood.first, flood.recent(after.now.mono_ns)) == (True, 5, "t00 is odd", 15)
+    after.see(after.rule(), after.target("new"), bad=True)
+    assert after.told == [], "it is told by the digest that stands already"
+    after.review(560.0)
+    assert flood.is_on
+    after.review(60.0)
+    assert not flood.is_on
+
+
+@pytest.mark.parametrize("note", [b"", b"[]", b'{"": {}}', b'{"": {"times": ["x"], "is_on": 1, "count": 1}}'])
+def test_floods_that_make_no_sense_are_none(table, note):
+    t = table()
+    t.board.recall({"floods/routes": note}, t.now)
+    assert t.board.floods == {}
+
+
+def test_what_is_pending_and_judged_no_more_ends_untold(table):
+    t = table()
+    level = dataclasses.replace(t.rule().levels[PLANT][0], on_s=60.0)
+    rule = dataclasses.replace(t.rule(), levels={PLANT: (level,)})
+    t.see(rule, t.target("a"), bad=True)
+    t.review(299.0)
+    assert [alarm.state for alarm in t.board.alarms.values()] == [AlertState.PENDING]
+    t.review(2.0)
+    assert not t.board.alarms
+    assert t.told == []

@@ -11,11 +11,14 @@ import os
 import random
 import time
 
+import pytest
+
 KILLS = int(os.environ.get("KEELD_KILLS", "20"))
 PHASES = 4
 OVERLOAD = "breaker_overload:power_node:row-1"
 
 
+@pytest.mark.timeout(240 + 8 * KILLS)
 def test_kills_lose_nothing_and_repeat_nothing(site, start, hook, wait):
     draw = random.Random(KILLS)
     text = site.config.replace("row-1: {parent: panel, breaker_a: 125", "row-1: {parent: panel, breaker_a: 20")
