@@ -409,6 +409,11 @@ def busy(source: FakeSource) -> FakeSource:
 
 
 @pytest.fixture
+def cap() -> DemandView:
+    return CAP
+
+
+@pytest.fixture
 def forecasts() -> tuple[Forecast, ...]:
     return FORECASTS
 

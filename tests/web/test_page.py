@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from keeld import web
+from keeld.views import MeanPower
 from keeld.web import Server, guard
 
 STATIC = Path(web.__file__).parent / "static"
@@ -269,6 +270,21 @@ async def test_a_quiet_site_shows_no_empty_sections(browser: Browser, server: Se
     source.seen["forecasts"] = forecasts
     await browser.wait_for("document.body.innerText.includes('Next to break')")
     assert browser.errors == []
+
+
+async def test_an_interval_that_was_not_measured_is_neither_lost_nor_kept(
+    browser: Browser, server: Server, source, cap
+):
+    unsure = MeanPower(152e3, None, 12e6, is_estimated=True)
+    source.seen["demands"] = (
+        dataclasses.replace(cap, projected=unsure, allowed_watts=-1e6, shed_watts=5e6, last=None),
+    )
+    await browser.open(server.url, PHONE)
+    seen = await browser.text("#supply")
+    assert "CAN'T TELL, 152 kW to 12.00 MW" in seen
+    assert "may be as much as the supply allows; 7 min left" in seen
+    for wrong in ("lost", "shed", "allowed for", "not measured: 1"):
+        assert wrong not in seen
 
 
 async def test_without_a_socket_the_page_says_what_is_missing(browser: Browser, server: Server, source):

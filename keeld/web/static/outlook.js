@@ -15,6 +15,8 @@ function showForecasts(site) {
   show(byId("forecasts-more"), more > 0 ? `and ${more} more` : "");
 }
 
+const UNMEASURED = ": part of it was not measured and may be as much as the supply allows";
+
 /** One box: what the running interval comes to against its limit, and all that one may do about it. */
 function demandFigure(demand) {
   const name = demand.name === "cap" ? "Cap" : "Tariff target";
@@ -22,8 +24,8 @@ function demandFigure(demand) {
   const { projected_watts: projected, last_watts: last, peak_watts: peak } = demand;
   const mean = (value) => words.powers(value) + (value.is_estimated ? ", partly estimated" : "");
   const note = [
-    projected ? `is what this interval comes to at the present load${projected.is_estimated ? ", part of it not measured" : ""}` : "",
-    demand.left_s === null ? "" : `${words.age(demand.left_s)} left${remedy(demand)}`,
+    projected ? `is what this interval comes to at the present load${projected.is_estimated ? UNMEASURED : ""}` : "",
+    demand.left_s === null ? "" : `${words.age(demand.left_s)} left${projected?.is_estimated ? "" : remedy(demand)}`,
     last ? `last interval ${mean(last)}` : "", peak ? `peak of this month ${mean(peak)}` : "",
   ];
   return [`${name} ${words.power(demand.limit_watts)}, ${span}`, projected ? against(projected, demand.limit_watts) : "not known yet",

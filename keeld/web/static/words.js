@@ -65,9 +65,10 @@ export function power(watts) {
 
 /** As `interval`, in MW where that is how people say it. */
 export function powers(value) {
-  if (!value || value.best === null || Math.abs(value.best) < 1e6) return interval(value, "W");
-  const isWide = value.hi === null || value.hi - value.lo > 0.02 * value.hi;
+  if (!value) return "unknown";
   const high = value.hi === null ? "no known bound" : power(value.hi);
+  if (value.best === null) return `${value.coverage_ratio === 0 ? "not measured: " : ""}${power(value.lo)} to ${high}`;
+  const isWide = value.hi === null || value.hi - value.lo > 0.02 * Math.max(value.hi, 1);
   return isWide ? `${power(value.best)} (${power(value.lo)} to ${high})` : power(value.best);
 }
 
