@@ -10,6 +10,7 @@ from keeld.alerts.shipped import SHIPPED
 from keeld.config.rulebook import RULES
 
 UNITS = {name: limit.unit for name, limit in RULES.items() if limit is not None}
+UNIT_OF = {"forecast_breach": "min", "inlet_high": "K", "inlet_rate": "K/min"}
 PAGE = Path(__file__).parents[2] / "docs" / "alerts.md"
 
 
@@ -20,10 +21,18 @@ def span(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
+def figure(rule: Rule, value: float) -> str:
+    """A limit or a distance in the unit that the rule judges in."""
+    if rule.name in UNIT_OF:
+        return f"{value:.3g} {UNIT_OF[rule.name]}"
+    return f"{value:.3g} K" if UNITS.get(rule.name) == "k" else f"{value * 100:g} %"
+
+
 def level(rule: Rule, found: Level, *, is_state: bool) -> str:
     side = "<" if rule.is_floor else ">"
-    limit = f"{found.limit:.3g} K" if UNITS.get(rule.name) == "k" else f"{found.limit:.0%}"
-    words = str(found.severity) if is_state or not found.limit else f"{found.severity} {side} {limit}"
+    words = (
+        str(found.severity) if is_state or not found.limit else f"{found.severity} {side} {figure(rule, found.limit)}"
+    )
     if found.window_s:
         words += f", mean of {span(found.window_s)}"
     if found.on_s:
@@ -31,16 +40,23 @@ def level(rule: Rule, found: Level, *, is_state: bool) -> str:
     return f"{words}, with {found.needs}" if found.needs else words
 
 
+def distance_of(rule: Rule) -> str:
+    """How far beyond its limit a value must be for the alarm to clear; empty where the limit itself is enough."""
+    if rule.hysteresis:
+        return figure(rule, rule.hysteresis).replace(" %", " points").replace("1 points", "1 point")
+    return f"{rule.deadband * 100:g} %" if rule.deadband else ""
+
+
 def row(rule: Rule) -> str:
     is_state = rule.base == 0.5  # half-way between "it is not so" and "it is so"
     levels = "; ".join(
-        f"{name}: {', '.join(level(rule, each, is_state=is_state) for each in found)}"
+        f"**{name}**: {'; '.join(level(rule, each, is_state=is_state) for each in found)}"
         for name, found in rule.levels.items()
     )
     back = ", ".join(sorted(rule.inhibits)) or "-"
-    distance = f"{rule.hysteresis:g} K" if rule.hysteresis else f"{rule.deadband:.0%}"
     side = "above" if rule.is_floor else "below"
-    clears = f"for {span(rule.off_s)}" if is_state else f"{distance} {side} for {span(rule.off_s)}"
+    distance = f"{distance_of(rule)} {side}, " if distance_of(rule) and not is_state else ""
+    clears = f"{distance}for {span(rule.off_s)}" if rule.off_s else "at once"
     if rule.is_latched:
         clears = "when closed by hand"
     return f"| {rule.number} | `{rule.name}` | {levels} | {clears} | {back} |"
