@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from keeld.budgets.interval import cap, cross, published, scaled, total, unknown, widen
 from keeld.budgets.meters import Meter
-from keeld.budgets.source import ESTIMATED, HELD, QUALITIES, Look, Source, Value
+from keeld.budgets.source import ESTIMATED, GOOD, HELD, QUALITIES, Look, Source, Value
 from keeld.budgets.topology import Feed, Load, NodePlan, RackPlan
 from keeld.model import Interval
 
@@ -246,6 +246,8 @@ def node_draw(
         if value.rank <= HELD:
             return published(value, coverage=1.0, provenance=_named("meter", [meter]))
     below = list(nodes.values()) + [feeds[key] for key in plan.feeds if key in feeds]
+    if not below and plan.children and not plan.meters:
+        return published(Value(0.0, 0.0, 0.0, GOOD), coverage=1.0, provenance="feeds nothing now")
     if not below:
         lost = [meter.name for meter in plan.meters if any(power.value is not None for power in meter.powers)]
         return published(

@@ -42,7 +42,8 @@ POSSIBLE: Mapping[Metric, tuple[float, float]] = MappingProxyType(
     }
 )
 """What can be, whatever the device."""
-ANYTHING = (-math.inf, math.inf)
+ANYTHING = (-1e30, 1e30)
+"""Beyond any quantity, and yet its square is a number."""
 
 BUSY_RATIO = 0.1
 """Below this share of its rating a meter's class does not hold, and a load may well stand still."""

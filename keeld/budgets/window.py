@@ -67,6 +67,14 @@ class Window:
             self._part.clear()
             self._keep(_mean(los), _mean_known(bests), _mean(his))
 
+    def skip(self, slots: int, hi: float, *, lo: float = 0.0) -> None:
+        """Close slots that nobody looked at: anything between two ends. No more of them count than it is long."""
+        groups, rest = divmod(min(slots, self.entries * self._group), self._group)
+        for _ in range(groups):
+            self._keep(lo, math.nan, hi)
+        for _ in range(rest):
+            self.push(lo, None, hi)
+
     def _keep(self, lo: float, best: float, hi: float) -> None:
         self._mean = None
         if best == best:  # noqa: PLR0124 - only NaN differs from itself; a call for each of ten thousands shows

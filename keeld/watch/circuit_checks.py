@@ -96,7 +96,7 @@ class Circuit:
             power.least, power.most = least, most
         for sources in self.meter.lines.values():
             for source in sources:
-                source.least, source.most = 0.0, math.inf
+                source.least, source.most = 0.0, ANYTHING[1]
 
     def look_at_samples(self, doubts: Doubts, now: Moment) -> None:
         """Check each new sample of its power against those just before it."""
@@ -150,7 +150,7 @@ class Circuit:
             doubts.acquit(self.device_id, POWER, part, "range")
             return
         if refusal.value > 0.0 and len(self.meter.powers) == 1 and confirms(lines, refusal.value):
-            power.most = math.inf
+            power.most = ANYTHING[1]
             power.refusal = None
             return
         reason = f"{refusal.samples} samples refused, the last of {refusal.value:.0f} W on a circuit of {rating:.0f} W"

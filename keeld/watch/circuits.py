@@ -109,8 +109,7 @@ class Circuits(Duty):
         value = state.apparent
         if value is None or limit is None:
             return
-        for _ in range(slot.missed):
-            windows.push(0.0, None, state.plan.ceiling_watts)
+        windows.skip(slot.missed, state.plan.ceiling_watts)
         windows.push(value.lo, value.best, value.hi)
         mean, fact = windows.mean(), GIVES_UP_FAST if state.kind in FAST_KINDS else HEATS_SLOWLY
         known = self.ground.rules.levels(KVA, PLANT, state.target)
@@ -132,8 +131,7 @@ class Circuits(Duty):
         value = computed_neutral(state.lines.values()) if measured is None else measured
         circuit.neutral_amperes = value
         shown = Value(0.0, None, rating, UNKNOWN) if value is None else value
-        for _ in range(slot.missed):
-            windows.push(0.0, None, rating)
+        windows.skip(slot.missed, rating)
         windows.push(shown.lo, shown.best, shown.hi)
         mean = windows.mean()
         levels = () if mean is None else self._levels(circuit, NEUTRAL, state.set_name, mean.lo / rating, board)
@@ -155,8 +153,7 @@ class Circuits(Duty):
         lines = [state.lines.get(phase) for phase in circuit.phases]
         is_live = all(line is not None and line.rank <= HELD for line in lines)
         for windows, line in zip(circuit.phases.values(), lines, strict=True):
-            for _ in range(slot.missed):
-                windows.push(0.0, None, ceiling)
+            windows.skip(slot.missed, ceiling)
             shown = line if is_live and line is not None else Value(0.0, None, ceiling, UNKNOWN)
             windows.push(shown.lo, shown.best, shown.hi)
         means = [mean for windows in circuit.phases.values() if (mean := windows.mean()) is not None]

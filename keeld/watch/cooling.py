@@ -91,8 +91,8 @@ class CoolingState:
 
     def close(self, look: Look, *, missed: int) -> None:
         """Close a slot: note the heat, and find out what can be carried now."""
-        for _ in range(missed):
-            self.windows.push(0.0, None, sum(state.plan.ceiling_watts for state in self.racks))
+        if missed:
+            self.windows.skip(missed, sum(state.plan.ceiling_watts for state in self.racks))
         self.see(look)
         heat = self.heat()
         self.windows.push(heat.lo, heat.best, heat.hi)

@@ -90,8 +90,7 @@ class Curtailment(Duty):
     def _follow(self, order: CurtailOrder, slot: Slot) -> None:
         followed = self._of(order)
         load = self._load(order, slot.look)
-        for _ in range(slot.missed):
-            followed.window.push(0.0, None, self._ceiling_watts(order))
+        followed.window.skip(slot.missed, self._ceiling_watts(order))
         followed.window.push(load.lo, load.best, load.hi)
         if followed.before_watts is None and order.stands(slot.now.wall_ns):
             followed.before_watts = load.best

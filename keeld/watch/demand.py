@@ -126,8 +126,7 @@ class SupplyContract(Duty):
         wall_ns = slot.now.wall_ns - (slot.now.mono_ns - slot.look.mono_ns)
         end_s = wall_ns / SECOND_NS
         span_s = self._span_s(slot.look.mono_ns)
-        for _ in range(slot.missed):
-            self._minute.push(0.0, None, self.node.plan.ceiling_watts)
+        self._minute.skip(slot.missed, self.node.plan.ceiling_watts)
         self._minute.push(load.lo, load.best, load.hi)
         count = self._count(wall_ns, slot.look.mono_ns)
         for account in self.accounts.values():

@@ -45,8 +45,7 @@ class HallInlet:
         self.median = None
         if self.count >= LEAST_SENSORS:
             self.median = agreed(seen.known, seen.missing, 0, coldest=COLDEST_CELSIUS, hottest=HOTTEST_CELSIUS)
-        for _ in range(slot.missed):
-            self.window.push(COLDEST_CELSIUS, None, HOTTEST_CELSIUS)
+        self.window.skip(slot.missed, HOTTEST_CELSIUS, lo=COLDEST_CELSIUS)
         if self.median is not None:
             self.window.push(self.median.lo, self.median.best, self.median.hi)
 

@@ -170,9 +170,8 @@ class NodeState:
                 continue
             lo, best, hi, _ = value
             short = self.short[phase]
-            for _ in range(missed):
-                windows.push(0.0, None, self.plan.node.breaker_amperes or 0.0)
-                short.push(0.0, None, self.plan.node.breaker_amperes or 0.0)
+            for each in (windows, short) if missed else ():
+                each.skip(missed, self.plan.node.breaker_amperes or 0.0)
             windows.push(lo, best, hi)
             short.push(lo, best, hi)
         self._push(self.power, self.draw, missed)
@@ -181,8 +180,7 @@ class NodeState:
     def _push(self, windows: Windows | None, quantity: Interval | Value | None, missed: int) -> None:
         if windows is None or quantity is None:
             return
-        for _ in range(missed):
-            windows.push(0.0, None, self.plan.ceiling_watts)
+        windows.skip(missed, self.plan.ceiling_watts)
         windows.push(quantity.lo, quantity.best, quantity.hi)
 
     @property

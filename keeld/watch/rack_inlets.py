@@ -73,9 +73,8 @@ class RackInlet:
         self._warm_slots = _MINUTE_SLOTS + 1 if is_warm else max(0, self._warm_slots - 1)
         self.median = agreed(seen.known, seen.missing, 0, coldest=COLDEST_CELSIUS, hottest=HOTTEST_CELSIUS)
         for window, value in zip(self.windows, (self.median, seen.hottest(0), seen.hottest(1)), strict=True):
-            for _ in range(slot.missed if value is not None else 0):
-                window.push(COLDEST_CELSIUS, None, HOTTEST_CELSIUS)
             if value is not None:
+                window.skip(slot.missed, HOTTEST_CELSIUS, lo=COLDEST_CELSIUS)
                 window.push(value.lo, value.best, value.hi)
             elif seen.missing:
                 window.push(COLDEST_CELSIUS, None, HOTTEST_CELSIUS)

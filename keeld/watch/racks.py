@@ -94,11 +94,8 @@ class RackState:
         """Close a slot in the windows; slots that keeld slept through count as anything up to the ceiling."""
         self.see(look)
         ceiling = self.plan.ceiling_watts
-        for _ in range(missed):
-            self.power.push(0.0, None, ceiling)
-            self.air.push(0.0, None, ceiling)
-            if self.is_on_liquid:
-                self.liquid.push(0.0, None, ceiling)
+        for windows in (self.power, self.air, *((self.liquid,) if self.is_on_liquid else ())):
+            windows.skip(missed, ceiling)
         draw, air, liquid = self.draw.total, self.heat.air, self.heat.liquid
         self.power.push(draw.lo, draw.best, draw.hi)
         self.air.push(air.lo, air.best, air.hi)
@@ -112,8 +109,7 @@ class RackState:
 
     def _close_feeds(self, missed: int) -> None:
         for letter, windows in self.feeds.items():
-            for _ in range(missed):
-                windows.push(0.0, None, self.plan.feeds[letter].ceiling_watts)
+            windows.skip(missed, self.plan.feeds[letter].ceiling_watts)
             carried = self.draw.feeds[letter]
             windows.push(carried.lo, carried.best, carried.hi)
 

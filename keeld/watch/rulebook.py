@@ -140,6 +140,11 @@ class Windows:
         for window in self._windows.values():
             window.push(lo, best, hi)
 
+    def skip(self, slots: int, hi: float) -> None:
+        """Close slots that keeld slept through: anything from nothing to `hi`."""
+        for window in self._windows.values() if slots else ():
+            window.skip(slots, hi)
+
     def mean(self, window_s: float = 0.0) -> Mean | None:
         """Give the mean over a span; the shortest one by default."""
         span_s = window_s or self.shortest_s

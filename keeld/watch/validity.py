@@ -18,7 +18,7 @@ from keeld.alerts.rules import PLANT
 from keeld.budgets.intake import UNHEARD_DRIVERS, Intake
 from keeld.budgets.source import MINUTE_NS, SECOND_NS
 from keeld.budgets.topology import Load
-from keeld.budgets.validity import BUSY_RATIO, CLOCK_AHEAD_S, NAMEPLATE_RATIO, SPLIT_RATIO, SPLIT_S
+from keeld.budgets.validity import ANYTHING, BUSY_RATIO, CLOCK_AHEAD_S, NAMEPLATE_RATIO, SPLIT_RATIO, SPLIT_S
 from keeld.budgets.window import SLOT_S
 from keeld.metrics import POWER, TEMPERATURE
 from keeld.model import Batch, Moment
@@ -203,7 +203,7 @@ def _bound(load: Load) -> None:
     nameplate = load.intake.device.nameplate_watts
     for source in (load.power, load.estimate):
         source.least = 0.0
-        source.most = float("inf") if nameplate is None else NAMEPLATE_RATIO * nameplate
+        source.most = ANYTHING[1] if nameplate is None else NAMEPLATE_RATIO * nameplate
 
 
 def _thermometers(probes: Mapping[str, list[Probe]]) -> list[Probe]:

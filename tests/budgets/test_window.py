@@ -54,3 +54,19 @@ def test_the_mean_of_truths_lies_within_the_mean_of_intervals(pairs):
     last = pairs[-30:]
     assert mean.lo <= sum(lo for lo, _ in last) / len(last) + 1e-9
     assert mean.hi >= sum(lo for lo, _ in last) / len(last) - 1e-9
+
+
+@pytest.mark.parametrize("size", [1, 30, 60, 90, 1080])
+@pytest.mark.parametrize("slots", [0, 1, 17, 59, 1080, 5000])
+def test_slots_that_were_skipped_count_as_if_each_had_been_closed(size: int, slots: int):
+    skipped, pushed = Window(size), Window(size)
+    for window in (skipped, pushed):
+        for _ in range(size):
+            window.push(5.0, 6.0, 7.0)
+    skipped.skip(slots, 20.0)
+    for _ in range(slots):
+        pushed.push(0.0, None, 20.0)
+    found, expected = skipped.mean(), pushed.mean()
+    assert found is not None
+    assert expected is not None
+    assert found == pytest.approx(expected)
