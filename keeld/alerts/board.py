@@ -191,7 +191,6 @@ class Board:
         beside = self.context.of(
             alarm,
             self.tags_of(alarm.target),
-            others=self.alarms.values(),
             works=self.holds.running,
             but=children,
         )
@@ -296,6 +295,7 @@ class Board:
         bring_back(alarm, saved, holder=saved.cause if is_key else "")
         self._add(alarm)
         self._causes.bring_back(alarm, now)
+        self.context.know(alarm)
 
 
 def _below(head: str, notes: Mapping[str, bytes]) -> dict[str, bytes]:

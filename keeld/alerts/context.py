@@ -38,6 +38,7 @@ LIKELY_OF = {
     "loop_pressure": frozenset({"leak"}),
 }
 """Rules that stand for themselves beside their cause: what that cause may be."""
+_ROOTS = frozenset().union(*LIKELY_OF.values())
 
 
 class Happening(NamedTuple):
@@ -70,6 +71,8 @@ class Context:
         self.outlook: Callable[[Target], str] = lambda _: ""
         """Says as a sentence when a target's load will reach its limit, where that is foreseen."""
         self._happened: deque[Happening] = deque(maxlen=_KEPT)
+        self._roots: dict[str, Alarm] = {}
+        """Alarms that may be the cause of others, by key, while they are on the board."""
 
     def note(self, words: str, wall_ns: int, scopes: Iterable[str] = ()) -> None:
         """Note a change that is no alarm."""
@@ -77,21 +80,22 @@ class Context:
 
     def note_move(self, alarm: Alarm, before: AlertState, ended: str, wall_ns: int) -> None:
         """Note that an alarm has begun or ended; anything between is no news to others."""
+        self.know(alarm)
         began = alarm.state is AlertState.FIRING and before not in _STANDS
         if not began and not (ended and before in _STANDS):
             return
         words = _called(alarm) + (f": {ended}" if ended else "")
         self._happened.append(Happening(wall_ns, words, _reach(alarm.target), alarm.key))
 
-    def of(
-        self,
-        alarm: Alarm,
-        tags: frozenset[str],
-        *,
-        others: Iterable[Alarm],
-        works: Iterable[Running],
-        but: Iterable[str],
-    ) -> Beside:
+    def know(self, alarm: Alarm) -> None:
+        """Keep track of an alarm that others may follow from, as it stands now."""
+        if alarm.rule.name in _ROOTS:
+            if alarm.state is AlertState.OK:
+                self._roots.pop(alarm.key, None)
+            else:
+                self._roots[alarm.key] = alarm
+
+    def of(self, alarm: Alarm, tags: frozenset[str], *, works: Iterable[Running], but: Iterable[str]) -> Beside:
         """Gather what to say beside an alarm; `but` are the alarms that its message lists anyway."""
         reach = _reach(alarm.target) | _scopes_of(tags)
         return Beside(
@@ -102,7 +106,7 @@ class Context:
                 for running in works
                 if not reach.isdisjoint(running.reach.scopes | running.reach.degraded)
             ),
-            self._likely(alarm, reach, others),
+            self._likely(alarm, reach),
             self.outlook(alarm.target) if alarm.state is AlertState.FIRING else "",
             self.urls,
         )
@@ -123,13 +127,13 @@ class Context:
         work = running.work
         return f"{work.target} by {clean(work.owner)} until {self._clock(running.ends_ns)}: {clean(work.reason, 80)}"
 
-    def _likely(self, alarm: Alarm, reach: frozenset[str], others: Iterable[Alarm]) -> str:
+    def _likely(self, alarm: Alarm, reach: frozenset[str]) -> str:
         rules = LIKELY_OF.get(alarm.rule.name)
         if rules is None or alarm.evidence.cause:
             return ""
         near = [
             other
-            for other in others
+            for other in self._roots.values()
             if other.rule.name in rules and other.state in _STANDS and not _reach(other.target).isdisjoint(reach)
         ]
         if not near:

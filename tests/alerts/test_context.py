@@ -73,7 +73,7 @@ def test_no_change_breaks_out_of_its_line(words):
     context.note(words, 0, ["thing:a"])
     target = Target("thing", "a", "a", frozenset({"thing:a"}))
     alarm = Alarm("k", SHIPPED["leak"], (), target, [])
-    (said,) = context.of(alarm, frozenset(), others=(), works=(), but=()).happened
+    (said,) = context.of(alarm, frozenset(), works=(), but=()).happened
     assert said.isprintable()
     assert len(said) < 120
 
