@@ -29,6 +29,7 @@ _GRADE = {
     "alternate": (UNUSUAL, "on its alternate source"),
     "none": (GRAVE, "without any source"),
 }
+_TOLD = (POWER_SOURCE, GENERATOR, FUEL)
 _STOPPED, _RUNNING = 0.0, 1.0
 _LOW_FUEL, _LAST_FUEL = 0.25, 0.10
 
@@ -88,10 +89,12 @@ class Supply(Duty):
         if not levels:
             return
         is_live = any(_is_live(intake, slot.look) for intake in intakes)
+        is_whole = not any(_is_missed(intake, slot.look) for intake in intakes)
         grade = max((finding.grade for finding in found), default=NORMAL)
         cause = "; ".join(finding.words for finding in sorted(found, reverse=True))
-        span = Span(grade, grade) if is_live else None
-        evidence = Evidence(spans=(span,) * len(levels), cause=cause, is_known=is_live)
+        span = Span(grade, grade if is_whole else GRAVE) if is_live else None
+        is_known = is_live and (is_whole or grade > NORMAL)
+        evidence = Evidence(spans=(span,) * len(levels), cause=cause, is_known=is_known)
         board.judge(self._rule, levels, state.target, evidence, now=slot.now, cap_s=SLOT_CAP_S)
 
 
@@ -124,5 +127,11 @@ def _stock(intake: Intake, look: Look) -> Iterator[Finding]:
 
 def _is_live(intake: Intake, look: Look) -> bool:
     """Whether a device tells anything of the supply now."""
-    found = (intake.measured(metric) for metric in (POWER_SOURCE, GENERATOR, FUEL))
+    found = (intake.measured(metric) for metric in _TOLD)
     return any(source is not None and source.rank_at(look.mono_ns) <= HELD for source in found)
+
+
+def _is_missed(intake: Intake, look: Look) -> bool:
+    """Whether something that a device told of the supply is not known now, or may be: it has yet to answer."""
+    told = [source for metric in _TOLD if (source := intake.measured(metric)) is not None]
+    return intake.answered_ns is None or any(source.rank_at(look.mono_ns) > HELD for source in told)

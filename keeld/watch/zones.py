@@ -153,7 +153,8 @@ def _is_faulty(unit: Intake, look: Look) -> bool | None:
     state = unit_state(unit, look)
     alarms = [source for source in unit.parts_of(UNIT_ALARM).values() if is_live(source, look)]
     if state is None and not alarms:
-        return None if unit.measured(UNIT_STATE) or unit.parts_of(UNIT_ALARM) else False
+        has_told = unit.measured(UNIT_STATE) is not None or bool(unit.parts_of(UNIT_ALARM))
+        return None if has_told or unit.answered_ns is None else False
     return state == UNIT_FAULT or any(source.value == _ALARM_CRITICAL for source in alarms)
 
 

@@ -298,6 +298,23 @@ def test_a_ups_on_battery_is_critical_and_on_bypass_a_warning(kit: type):
     assert [notice for notice, _, _ in bypass.notices] == ["trigger"]
 
 
+def test_what_one_device_told_of_a_supply_does_not_end_by_another(kit: type):
+    tank = Device(id="tank", site="s", kind="meter", driver="modbus", address="t", node="ups-a")
+    site = ups_site()
+    site = replace(site, devices={**site.devices, "tank": tank})
+    full = (Reading(FUEL, 0.9),)
+
+    def poll(answer):
+        return lambda device, _: full if device.id == "tank" else answer
+
+    drive = kit.drive(site).run(60, poll(on_source(1.0))).run(120, poll(on_source(2.0))).run(900, poll(Outage.TIMEOUT))
+    assert "source_changed" in {alarm.rule for alarm in drive.watch.snapshot()}
+    after = kit.drive(site, restored=drive.watch.snapshot(), start_s=drive.now_s + 5).run(300, poll(Outage.TIMEOUT))
+    assert [move for _, move in after.moves if move.rule == "source_changed"] == []
+    after.run(120, poll(on_source(1.0)))
+    assert ("resolve", "source_changed", "ups-a") in after.notices
+
+
 def test_a_generator_that_fails_and_a_tank_that_empties_are_told(kit: type):
     drive = kit.drive(ups_site())
     drive.run(120, always((Reading(GENERATOR, 2.0), Reading(FUEL, 0.05))))

@@ -11,8 +11,8 @@ from keeld.alerts.acts import Shelve
 from keeld.alerts.restored import RestoredAlarm
 from keeld.alerts.selector import parse
 from keeld.errors import Outage
-from keeld.metrics import HASHRATE, HASHRATE_NOMINAL, POWER, SHARES_ACCEPTED
-from keeld.model import AlertState, Moment, Reading, RuleSettings
+from keeld.metrics import HASHRATE, HASHRATE_NOMINAL, POWER, SHARES_ACCEPTED, UNIT_STATE
+from keeld.model import AlertState, Device, Moment, Reading, RuleSettings
 
 HASHES = 100e12
 
@@ -153,3 +153,21 @@ def test_a_start_with_a_rule_switched_off_withdraws_its_alarm(kit):
     after = again(kit, drive, rules=off).run(60.0, stopped)
     assert after.notices == [("resolve", "source_stale", "sw-c1")]
     assert after.ends() == ["withdrawn"]
+
+
+def test_a_unit_that_reported_its_fault_before_a_start_and_is_silent_since_is_not_repaired(kit):
+    unit = Device(id="crah-1", site="s", kind="cooling", driver="modbus", address="c", node="crah", interval_s=10.0)
+    site = kit.site(racks=1, miners=0)
+    site = dataclasses.replace(site, devices={**site.devices, unit.id: unit})
+    good = kit.steady()
+
+    def poll(answer):
+        return lambda device, at_s: answer if device.id == unit.id else good(device, at_s)
+
+    faulty, well = (Reading(UNIT_STATE, 3.0),), (Reading(UNIT_STATE, 1.0),)
+    drive = kit.drive(site).run(120.0, poll(well)).run(120.0, poll(faulty))
+    assert ("trigger", "cooling_unit_fault", "crah-1") in drive.notices
+    after = again(kit, drive).run(900.0, poll(Outage.TIMEOUT))
+    assert [move for _, move in after.moves if move.rule == "cooling_unit_fault"] == []
+    after.run(600.0, poll(well))
+    assert ("resolve", "cooling_unit_fault", "crah-1") in after.notices
