@@ -207,6 +207,7 @@ class App:
                 health=self.health,
                 outages=self._outages,
                 spread_s=len(self.settings.site.devices) / _FIRST_POLLS_PER_S,
+                is_urgent=lambda name: name in self.judge.watch.urgent,
             )
             self._pollers[key] = (tuple(group), self._start_source(f"poll:{key}", poller.run()))
 

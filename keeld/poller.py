@@ -46,6 +46,10 @@ _SHARED_COST = 50
 _KEPT_ON_MISMATCH = frozenset({"pdu", "meter", "ups", "cooling"})
 """Kinds that are read on although they are not the device that was expected: a circuit's watts stay true."""
 _LATE_NS = 500 * _MS_NS
+_URGENT_NS = 2 * _S_NS
+"""How often a meter near a breaker's rating is read, where its own interval is longer."""
+_URGENT_FOR_NS = 60 * _S_NS
+"""How long that goes on after it was last near: a load that swings must not be sampled more often while it is high."""
 
 Publish = Callable[[Batch], None]
 
@@ -56,6 +60,9 @@ class Post:
 
     device: Device
     due_ns: dict[Group, int]
+    first_ns: int = 0
+    """A point on its grid of fast polls."""
+    urgent_until_ns: int = 0
     failures: int = 0
     rest: int = 0
     """Ticks still to pass before it is tried again."""
@@ -118,7 +125,7 @@ class OutageLog:
 class LinkPoller:
     """Poll the devices of one link, in turn, for ever; the first polls are spread over `spread_s` at least."""
 
-    __slots__ = ("_driver", "_gates", "_health", "_outages", "_posts", "_publish", "_spread_s", "devices")
+    __slots__ = ("_driver", "_gates", "_health", "_is_urgent", "_outages", "_posts", "_publish", "_spread_s", "devices")
 
     def __init__(
         self,
@@ -130,8 +137,11 @@ class LinkPoller:
         health: Health,
         outages: OutageLog,
         spread_s: float = 0.0,
+        is_urgent: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """`is_urgent` says of a device, by its id, that it is worth reading every two seconds."""
         self._spread_s = spread_s
+        self._is_urgent = is_urgent
         self.devices = tuple(devices)
         self._driver = driver
         self._publish = publish
@@ -158,7 +168,7 @@ class LinkPoller:
         slow_ns = start_ns + ticker.phase_ns(f"{device.id} slow", int(device.slow_interval_s * _S_NS))
         starts = {Group.ONCE: start_ns, Group.FAST: start_ns, Group.SLOW: slow_ns}
         groups = self._driver.groups(device)
-        return Post(device, {group: due_ns for group, due_ns in starts.items() if group in groups})
+        return Post(device, {group: due_ns for group, due_ns in starts.items() if group in groups}, start_ns)
 
     async def _poll_next(self, link: Link) -> None:
         post, group, due_ns = self._next_due()
@@ -193,10 +203,22 @@ class LinkPoller:
         return best
 
     def _reschedule(self, post: Post, group: Group, due_ns: int) -> None:
-        interval_ns = int(post.device.interval_of(group) * _S_NS)
-        post.due_ns[group], skipped = ticker.next_due_ns(due_ns, interval_ns, time.monotonic_ns())
-        if group is Group.FAST:
-            self._health.overruns += skipped
+        interval_ns, now_ns = int(post.device.interval_of(group) * _S_NS), time.monotonic_ns()
+        if group is not Group.FAST:
+            post.due_ns[group], _ = ticker.next_due_ns(due_ns, interval_ns, now_ns)
+            return
+        on_grid_ns = due_ns - (due_ns - post.first_ns) % interval_ns
+        following_ns, skipped = ticker.next_due_ns(on_grid_ns, interval_ns, now_ns)
+        post.due_ns[group] = min(following_ns, now_ns + _URGENT_NS) if self._hurries(post, now_ns) else following_ns
+        self._health.overruns += skipped
+
+    def _hurries(self, post: Post, now_ns: int) -> bool:
+        """Whether a device is read more often than its interval: it answers, and is near a rating or was lately."""
+        if post.failures:
+            return False
+        if self._is_urgent(post.device.id):
+            post.urgent_until_ns = now_ns + _URGENT_FOR_NS
+        return now_ns < post.urgent_until_ns
 
     async def poll(self, link: Link, post: Post, group: Group) -> None:
         """Poll one group of one device once, under its deadline, and publish what came of it."""

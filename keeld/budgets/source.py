@@ -219,7 +219,7 @@ class Recent:
 
     LEAST_SAMPLES = 6
     WINDOW_NS = 30 * SECOND_NS
-    _MOST = 32
+    _LEAST_KEPT, _MOST = 18, 32
 
     def __init__(self) -> None:
         self._values = array("d")
@@ -227,8 +227,9 @@ class Recent:
         self._next = 0
 
     def add(self, value: float, mono_ns: int, interval_ns: int) -> None:
-        """Keep a sample at the cost of the oldest; how many are kept follows from the interval."""
-        if len(self._values) < min(self._MOST, max(self.LEAST_SAMPLES, self.WINDOW_NS // interval_ns + 1) * 2):
+        """Keep a sample at the cost of the oldest: enough for half a minute at the interval, and at 2 s."""
+        kept = max(self._LEAST_KEPT, (self.WINDOW_NS // interval_ns + 1) * 2)
+        if len(self._values) < min(self._MOST, kept):
             self._values.append(value)
             self._times.append(mono_ns)
             return

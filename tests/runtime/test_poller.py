@@ -63,6 +63,7 @@ def watch_for(
     health: Health | None = None,
     *,
     phase_ns: Callable[[str, int], int] = lambda _key, _interval_ns: 0,
+    is_urgent: Callable[[float], bool] = lambda _at_s: False,
 ) -> list[tuple[float, Batch]]:
     """Run one link for some simulated seconds; give each batch with the second it came at."""
     loop = async_solipsism.EventLoop()
@@ -78,6 +79,7 @@ def watch_for(
             gates=poller.Gates(8),
             health=health or Health(),
             outages=poller.OutageLog(),
+            is_urgent=lambda _: is_urgent(loop.time()),
         )
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -99,6 +101,25 @@ def test_a_device_is_polled_at_every_tick_on_its_grid(monkeypatch: pytest.Monkey
 
     assert [at for at, _ in seen] == [0.5, 10.5, 20.5, 30.5]
     assert all(batch.readings == GOOD.readings and batch.outage is None for _, batch in seen)
+
+
+def test_what_is_near_its_rating_is_read_every_two_seconds_and_for_a_minute_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def answer(device: Device, group: Group) -> Answer:
+        return GOOD
+
+    health = Health()
+    seen = watch_for(
+        131, [device("a")], driver(answer), monkeypatch, health, phase_ns=lambda *_: 3_000_000_000,
+        is_urgent=lambda at_s: 20.0 < at_s < 40.0,
+    )  # fmt: skip
+
+    times = [round(at) for at, _ in seen]
+    assert times[:4] == [3, 13, 23, 25]
+    assert all(later - before == 2 for before, later in itertools.pairwise(times) if 23 <= before < 98)
+    assert times[-4:] == [99, 103, 113, 123], "it is back on its grid"
+    assert health.overruns == 0
 
 
 def test_a_tick_that_is_missed_is_skipped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
