@@ -10,8 +10,9 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -29,12 +30,20 @@ _READINGS_MOST = 4096
 _DETAIL_MOST = 256
 _INTERVAL_MOST_S = 86_400.0
 _NAMES_MOST = 65_536
+_SHAPES_MOST = 1024
+_SHAPE_MOST = 256
 _STRANGERS_MOST = 1024
 _OUTAGES = {str(outage): outage for outage in Outage}
 _GROUPS = {str(group): group for group in Group}
 _QUALITIES = frozenset(Quality)
 _KEYS = frozenset({"time", "device", "readings", "outage", "group", "interval_s", "quality", "received", "detail"})
 _NO_READINGS: tuple[Reading, ...] = ()
+_FLOATS = frozenset({float})
+_to_reading = partial(tuple.__new__, Reading)
+"""Make a reading of its three values; dozens a batch, so that a call of Python for each of them shows."""
+
+_Shape = tuple[tuple[Metric, ...], tuple[str, ...]]
+"""Metrics and parts of the readings of a batch."""
 
 
 class BadBatchError(KeeldError):
@@ -51,10 +60,11 @@ class BatchReader:
     def __init__(self, devices: Mapping[str, Device]) -> None:
         self._devices = devices
         self._names: dict[str, tuple[Metric, str]] = {}
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
         self._strangers: dict[str, str] = {}
 
-    def read(self, form: Mapping[str, Any], *, mono_ns: int = 0) -> Batch:
-        """Give the batch; raises BadBatchError."""
+    def read(self, form: Mapping[str, Any], *, mono_ns: int = 0, time_ns: int | None = None) -> Batch:
+        """Give the batch; raises BadBatchError. `time_ns` is its time where that has been read before."""
         if not _KEYS.issuperset(form):
             raise BadBatchError(_unknown_key(form))
         device = self._device(form.get("device"))
@@ -66,7 +76,9 @@ class BatchReader:
         detail = clean(form["detail"], _DETAIL_MOST) if "detail" in form else ""
         if "quality" in form:
             readings = _trusted(readings, form["quality"])
-        return Batch(device, read_time(form.get("time")), mono_ns, readings, outage, group, interval_s, detail)
+        if time_ns is None:
+            time_ns = read_time(form.get("time"))
+        return Batch(device, time_ns, mono_ns, readings, outage, group, interval_s, detail)
 
     def _device(self, name: object) -> Device:
         if not isinstance(name, str):
@@ -90,14 +102,23 @@ class BatchReader:
             raise BadBatchError('readings are no object; write {"power_watts": 8123.0}')
         if len(values) > _READINGS_MOST:
             raise BadBatchError(f"{len(values)} readings in one batch; at most {_READINGS_MOST} are taken")
-        names = self._names
-        readings = []
-        for name, value in values.items():
-            metric, part = names.get(name) or self._name(name)
-            if type(value) is not float:
-                value = _number(value, name)  # noqa: PLW2901 - the same number as a float
-            readings.append(Reading(metric, value, part))
-        return tuple(readings)
+        metrics, parts = self._shape(tuple(values))
+        numbers: Iterable[float] = values.values()
+        if not _FLOATS.issuperset(map(type, values.values())):
+            numbers = [value if type(value) is float else _number(value, name) for name, value in values.items()]
+        return tuple(map(_to_reading, zip(metrics, numbers, parts, strict=True)))
+
+    def _shape(self, names: tuple[str, ...]) -> _Shape:
+        """Give metrics and parts of names in their order: a device shows the same ones at every poll."""
+        shape = self._shapes.get(names)
+        if shape is None:
+            known = [self._names.get(name) or self._name(name) for name in names]
+            shape = tuple(metric for metric, _ in known), tuple(part for _, part in known)
+            if len(names) <= _SHAPE_MOST:
+                if len(self._shapes) >= _SHAPES_MOST:
+                    self._shapes.clear()
+                self._shapes[names] = shape
+        return shape
 
     def _name(self, name: str) -> tuple[Metric, str]:
         known = read_name(name)

@@ -149,13 +149,13 @@ class Intake:
                 source.forget()
 
     def _add(self, batch: Batch, mono_ns: int, slot: int) -> None:
-        sources = self.sources
+        sources, learnt = self.sources, self._learnt
         interval_ns = int(batch.interval_s * SECOND_NS)
         for metric, value, part in batch.readings:
             source = sources.get((metric, part))
             if source is not None:
                 source.add(value, mono_ns, slot=slot, interval_ns=interval_ns)
-            elif self._is_wanted(metric, part):
+            elif (metric in learnt or self._gpus) and self._is_wanted(metric, part):
                 self.source(metric, part).add(value, mono_ns, slot=slot, interval_ns=interval_ns)
 
     def _is_wanted(self, metric: Metric, part: str) -> bool:

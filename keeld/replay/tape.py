@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from keeld.alerts.acts import Act, RefusedError
 from keeld.alerts.restored import RestoredAlarm
@@ -43,8 +43,7 @@ class Tally:
     bad: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     number: int
     at_ns: int
     form: Mapping[str, Any]
@@ -127,7 +126,8 @@ class Replay:
     def _play(self, line: _Line) -> None:
         try:
             event = read_event(line.form) if "event" in line.form else None
-            batch = None if event is not None else self._reader.read(line.form)
+            time_ns = None if "received" in line.form else line.at_ns
+            batch = None if event is not None else self._reader.read(line.form, time_ns=time_ns)
         except BadBatchError as error:
             self._refuse(line.number, str(error))
             return

@@ -140,7 +140,7 @@ class Watch:
             due_ns = min(due_ns, self._first_ns)
         if self._check_ns is not None:
             due_ns = min(due_ns, self._check_ns)
-        return min(chain((due_ns,), self._state.dues_ns()))
+        return self._state.next_due_ns(due_ns)
 
     def tick(self, now: Moment) -> Outcome:
         """Do what is due, a slice at a time."""

@@ -135,11 +135,17 @@ class SiteState:
             if due_ns is not None and due_ns <= now.mono_ns:
                 duty.judge_due(board, now)
 
-    def dues_ns(self) -> Iterator[int]:
-        """Give every monotonic time at which a delay runs out between two slots."""
-        waits = (state.waits_ns for state in self.waiting.values())
-        dues = (duty.due_ns() for duty in self._timers)
-        return (due_ns for due_ns in chain(waits, dues) if due_ns is not None)
+    def next_due_ns(self, most_ns: int) -> int:
+        """Give the monotonic time at which the next delay runs out, at most `most_ns`; asked for at every batch."""
+        next_ns = most_ns
+        for state in self.waiting.values():
+            if state.waits_ns is not None and state.waits_ns < next_ns:
+                next_ns = state.waits_ns
+        for duty in self._timers:
+            due_ns = duty.due_ns()
+            if due_ns is not None and due_ns < next_ns:
+                next_ns = due_ns
+        return next_ns
 
     def close(
         self, look: Look, board: Board, now: Moment, *, missed: int, batches: list[Batch] | None
