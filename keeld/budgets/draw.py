@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from keeld.budgets.interval import cap, cross, published, scaled, total, unknown, widen
 from keeld.budgets.meters import Meter
-from keeld.budgets.source import ESTIMATED, GOOD, HELD, QUALITIES, Look, Source, Value
+from keeld.budgets.source import ESTIMATED, GOOD, HELD, QUALITIES, UNKNOWN, Look, Source, Value
 from keeld.budgets.topology import Feed, Load, NodePlan, RackPlan
 from keeld.model import Interval
 
@@ -143,6 +143,8 @@ def feed_draw(feed: Feed, look: Look) -> Interval:
     candidates: list[Value] = []
     inlets = _metered(feed.inlets, feed, look)
     if inlets is not None:
+        if feed.is_dead and any(meter.intake.outages for meter in feed.inlets):
+            inlets = Value(0.0, 0.0, inlets.hi, max(inlets.rank, ESTIMATED))
         if inlets.rank <= HELD:
             return published(inlets, coverage=1.0, provenance=_named("inlet meter", feed.inlets))
         candidates.append(inlets)
@@ -240,25 +242,32 @@ def _named(what: str, meters: Iterable[Meter]) -> str:
 def node_draw(
     plan: NodePlan, look: Look, nodes: Mapping[str, Interval], feeds: Mapping[tuple[str, str], Interval]
 ) -> Interval:
-    """Give a node's draw: its own meter while that lives, else what hangs on it (`nodes` and feeds) and the losses."""
+    """Give a node's draw: its own meter while that lives, else what hangs on it (`nodes` and feeds) and the losses.
+
+    For a quarter of an hour a meter that fell silent goes on bounding what is not known of the rest.
+    """
+    aged = unknown(plan.ceiling_watts)
     for meter in plan.meters:
         value = meter_draw(meter, look, plan.ceiling_watts)
         if value.rank <= HELD:
             return published(value, coverage=1.0, provenance=_named("meter", [meter]))
+        if value.rank < aged.rank:
+            aged = cap(value, plan.ceiling_watts)
     below = list(nodes.values()) + [feeds[key] for key in plan.feeds if key in feeds]
     if not below and plan.children and not plan.meters:
         return published(Value(0.0, 0.0, 0.0, GOOD), coverage=1.0, provenance="feeds nothing now")
     if not below:
         lost = [meter.name for meter in plan.meters if any(power.value is not None for power in meter.powers)]
-        return published(
-            unknown(plan.ceiling_watts), coverage=0.0, lost=lost, structural=() if plan.meters else (plan.node.id,)
-        )
-    if len(below) == 1 and plan.node.efficiency == 1.0 and below[0].hi <= plan.ceiling_watts:
+        return published(aged, coverage=0.0, lost=lost, structural=() if plan.meters else (plan.node.id,))
+    is_alone = len(below) == 1 and plan.node.efficiency == 1.0 and aged.rank == UNKNOWN
+    if is_alone and below[0].hi <= plan.ceiling_watts:
         return below[0]  # what the node carries is that, with its own provenance
     summed = total([_value(interval) for interval in below])
     ratio = 1.0 / plan.node.efficiency
     best = None if summed.best is None else summed.best * ratio
     value = cap(Value(summed.lo * ratio, best, summed.hi * ratio, summed.rank), plan.ceiling_watts)
+    if summed.rank > HELD and aged.rank < UNKNOWN:
+        value = cross(value, aged)
     return published(
         value,
         coverage=_covered(below),

@@ -55,6 +55,8 @@ class Feed:
     """Machines on this feed alone."""
     shared: list[Load] = field(default_factory=list)
     """Machines that draw from this feed and another, or from one that is not known."""
+    is_dead: bool = False
+    """Whether it is proved to be dead: what a silent PDU said before is no load on it any more."""
 
     @property
     def is_metered(self) -> bool:

@@ -44,12 +44,12 @@ class FeedState:
     """One feed of one rack. `proof` says why it is believed dead, empty while it is not."""
 
     __slots__ = (
+        "_proof",
         "base_watts",
         "feed",
         "load_watts",
         "low_samples",
         "noted",
-        "proof",
         "rack_id",
         "siblings",
         "since_ns",
@@ -66,7 +66,7 @@ class FeedState:
         self.load_watts: float | None = None
         self.base_watts: float | None = None
         self.low_samples = 0
-        self.proof = ""
+        self._proof = ""
         self.noted: tuple[float, float] | None = None
         """What it and its siblings carried before a restart, in W."""
 
@@ -74,6 +74,16 @@ class FeedState:
     def node_id(self) -> str | None:
         """Give the node that it hangs on; None for one that the tree does not know."""
         return None if self.feed.node is None else self.feed.node.id
+
+    @property
+    def proof(self) -> str:
+        """Why it is believed dead; its silent PDUs then carry nothing, whatever they said last."""
+        return self._proof
+
+    @proof.setter
+    def proof(self, proof: str) -> None:
+        self._proof = proof
+        self.feed.is_dead = bool(proof)
 
     @property
     def intakes(self) -> list[Intake]:
