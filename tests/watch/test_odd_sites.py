@@ -99,3 +99,18 @@ def test_a_night_that_was_slept_through_costs_no_more_than_a_few_slots(kit):
     draw = drive.watch.view(kit.at(drive.now_s)).racks[0].draw
     assert draw.lo == 0.0
     assert draw.coverage == 0.0
+
+
+def test_a_meter_that_fell_silent_bounds_its_node_for_a_quarter_of_an_hour(kit):
+    site = kit.site(racks=1, miners=0)
+    meter = Device(id="meter-a", site="s", kind="meter", driver="modbus", address="m", node="panel-a")
+    devices = {name: device for name, device in site.devices.items() if device.kind != "pdu"} | {meter.id: meter}
+    drive = kit.drive(dataclasses.replace(site, devices=devices))
+    draws = []
+    for _ in range(3):
+        drive.run(600, lambda device, at_s: kit.pdu(20_000.0) if at_s < 500 and device.kind == "meter" else None)
+        draws.append({node.id: node.draw for node in drive.watch.view(kit.at(drive.now_s)).nodes}["panel-a"])
+    estimated, _, unknown = draws
+    assert (estimated.lo, estimated.best) == (0.0, 20_000.0)
+    assert 20_000.0 < estimated.hi < 23_500.0
+    assert unknown.hi == 33_000.0  # what its rack can draw
