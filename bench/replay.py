@@ -1,7 +1,8 @@
 """How much faster than time a recording is replayed: a part of a day of 200 and of 2,000 devices, and where it goes.
 
 The lines are made beforehand, as a recording would have them: what is measured is reading, feeding and judging. A day
-is ten-second polls; as much of it is played as shows a steady rate.
+is ten-second polls; as much of it is played as shows a steady rate. What the first line costs, the laying out of the
+site, is told apart: a day has it once.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _INTERVAL_S = 10.0
 _SPAN_S = 600.0
 _TIMES_LEAST = {200: 500.0, 2_000: 100.0}
 _SHOWN = 12
+_FIRST = 2
+"""Until the second line has shown that its time can be believed, the first one waits."""
 
 
 def run() -> bool:
@@ -35,28 +38,33 @@ def run() -> bool:
     for devices, least in _TIMES_LEAST.items():
         site = site_of(devices)
         lines = list(_recording(site))
-        took_s = _play(site, lines)
+        begin_s, took_s = _play(site, lines)
         times = _SPAN_S / took_s
         kept &= times >= least
         each_us = took_s / len(lines) * 1e6
         print(
             f"replay of {len(site.devices):>5} devices: {times:6.0f} times real time (at least {least:.0f}), "
-            f"{len(lines) / took_s:,.0f} batches/s, {each_us:.1f} us each; a day in {86_400 / times:,.0f} s"
+            f"{len(lines) / took_s:,.0f} batches/s, {each_us:.1f} us each; "
+            f"a day in {begin_s + 86_400 / times:,.0f} s, {begin_s:.1f} s of them to begin"
         )
     _profile(site, lines)
     return kept
 
 
-def _play(site: Site, lines: list[bytes]) -> float:
+def _play(site: Site, lines: list[bytes]) -> tuple[float, float]:
+    """Give the CPU of the first lines, which lay out the site, and of all the others, in s."""
     replay = Replay(site, {}, tell=lambda _: None, complain=print)
     gc.set_threshold(*COLLECT_EVERY)
     gc.freeze()  # as the command does
     began_s = time.process_time()
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines[:_FIRST], start=1):
+        replay.take(number, line)
+    first_s = time.process_time()
+    for number, line in enumerate(lines[_FIRST:], start=_FIRST + 1):
         replay.take(number, line)
     replay.finish()
     gc.unfreeze()
-    return time.process_time() - began_s
+    return first_s - began_s, time.process_time() - first_s
 
 
 def _recording(site: Site) -> Iterator[bytes]:

@@ -41,7 +41,7 @@ def slots_of(window_s: float) -> int:
 class Window:
     """The last `size` slots of one quantity; long windows keep means of a few slots, never more than 60 entries."""
 
-    __slots__ = ("_bests", "_group", "_his", "_known", "_los", "_mean", "_next", "_part", "entries")
+    __slots__ = ("_bests", "_exact", "_group", "_his", "_known", "_los", "_mean", "_next", "_part", "entries")
 
     def __init__(self, size: int) -> None:
         self._group = math.ceil(size / _MOST_ENTRIES)
@@ -51,6 +51,8 @@ class Window:
         self._his = array("d")
         self._known = 0
         """Entries whose likeliest value is known."""
+        self._exact = 0
+        """Entries that are one value and no interval: where all are, one sum serves for three."""
         self._next = 0
         self._part: list[tuple[float, float, float]] = []
         self._mean: Mean | None = None
@@ -79,6 +81,8 @@ class Window:
         self._mean = None
         if best == best:  # noqa: PLR0124 - only NaN differs from itself; a call for each of ten thousands shows
             self._known += 1
+            if lo == best == hi:
+                self._exact += 1
         if len(self._los) < self.entries:
             self._los.append(lo)
             self._bests.append(best)
@@ -88,6 +92,8 @@ class Window:
         past = self._bests[index]
         if past == past:  # noqa: PLR0124 - as above
             self._known -= 1
+            if self._los[index] == past == self._his[index]:
+                self._exact -= 1
         self._los[index], self._bests[index], self._his[index] = lo, best, hi
         self._next = (index + 1) % self.entries
 
@@ -96,12 +102,19 @@ class Window:
         count = len(self._los)
         if self._mean is not None or not count:
             return self._mean
-        lo, hi = math.fsum(self._los) / self.entries, math.fsum(self._his) / count
-        best = None
-        if self._known:
-            best = math.fsum(self._bests) / count if self._known == count else _mean_known(self._bests)
+        total = math.fsum(self._los)
+        lo = total / self.entries
+        if self._exact == count:
+            best, hi = total / count, total / count
+        else:
+            best, hi = self._best(count), math.fsum(self._his) / count
         self._mean = Mean(lo, best, max(lo, hi), count / self.entries)
         return self._mean
+
+    def _best(self, count: int) -> float | None:
+        if not self._known:
+            return None
+        return math.fsum(self._bests) / count if self._known == count else _mean_known(self._bests)
 
 
 def _mean(numbers: Sequence[float]) -> float:
