@@ -10,13 +10,16 @@ import pytest
 import yaml
 
 from keeld import config
+from keeld.alerts.alarm import Target
 from keeld.alerts.message import TITLE_MOST
+from keeld.alerts.shipped import SHIPPED
 from keeld.drills import transitions
 from keeld.model import Moment, Notice
 from keeld.notify import words
 from keeld.replay.forms import notice_kind
 from keeld.state import Outgoing
 from keeld.watch import Watch
+from keeld.watch.subjects import Subject
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages"
 SITUATIONS = yaml.safe_load((GOLDEN / "situations.yaml").read_text())
@@ -70,6 +73,16 @@ def test_a_drill_says_that_it_is_one():
     subject = next(each for each in watch.subjects() if each.key == ("leak", "device", "cdu-1-plc"))
     first = transitions(subject, settings.site.name, "ada", escalates=False)[0]
     check("drill", as_people_see_it(first))
+
+
+@pytest.mark.parametrize("label", ["", "x" * 300, "a\nb\u202ec\x00" * 20, "\ud800", "  ", "é" * 90])
+def test_a_drill_of_something_with_a_strange_name_fits_as_well(label):
+    target = Target("rack", "r1", label)
+    rule = SHIPPED["rack_density_power"]
+    for move in transitions(Subject(rule, rule.levels["ai"], target), "dal1", "ada", escalates=True):
+        assert len(move.title) <= TITLE_MOST
+        assert move.title.isprintable()
+        assert move.title.startswith("DRILL: ")
 
 
 def test_every_file_belongs_to_a_situation():
