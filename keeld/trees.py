@@ -51,6 +51,8 @@ class PowerNode:
     ambient_celsius: float | None = None
     ambient_device: str | None = None
     """The sensor that tells the ambient; the figure counts while it is silent."""
+    altitude_metres: float = 0.0
+    """Where it stands: thin air cools a breaker less."""
     efficiency: float = 1.0
     sources: Mapping[str, PowerSource] = field(default_factory=lambda: MappingProxyType({}))
     """Alternative sources by name."""

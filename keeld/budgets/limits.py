@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 from keeld.budgets.electrical import volt_amperes
@@ -15,6 +16,7 @@ BEYOND_ANY_SITE_WATTS = 1e9
 
 _REFERENCE_CELSIUS = {"thermal_40c": 40.0, "thermal_30c": 30.0}
 _BIMETAL_RISE_KELVIN = 60.0  # a breaker at its rating heats its bimetal by about this; makers' tables agree within 3 %
+_ALTITUDES = ((2000.0, 1.0), (3000.0, 0.96), (4000.0, 0.93), (5000.0, 0.90))  # m, and what is left of the rating
 _PER_KILO = 1000.0
 _THREE = 3
 
@@ -34,16 +36,25 @@ def ambient_of(node: PowerNode, measured_celsius: float | None = None) -> Ambien
 
 
 def environment_ratio(node: PowerNode, measured_celsius: float | None = None) -> float:
-    """Share of its rating that a breaker keeps at its ambient temperature; never above 1.
+    """Share of its rating that a breaker keeps at its ambient temperature and altitude; never above 1.
 
     A thermal breaker trips by heat: current squared plus ambient. An electronic one does not care.
     """
     reference = _REFERENCE_CELSIUS.get(node.breaker_kind)
     ambient = ambient_of(node, measured_celsius).celsius
+    thin_air = altitude_ratio(node.altitude_metres)
     if reference is None or ambient is None:
-        return 1.0
+        return thin_air
     left_kelvin = _BIMETAL_RISE_KELVIN - (ambient - reference)
-    return min(1.0, math.sqrt(max(0.01, left_kelvin / _BIMETAL_RISE_KELVIN)))
+    return thin_air * min(1.0, math.sqrt(max(0.01, left_kelvin / _BIMETAL_RISE_KELVIN)))
+
+
+def altitude_ratio(altitude_metres: float) -> float:
+    """Share of its rating that a breaker keeps in thin air, between the usual steps of its makers' tables."""
+    for (low, at_low), (high, at_high) in pairwise(_ALTITUDES):
+        if altitude_metres <= high:
+            return at_low + (at_high - at_low) * max(0.0, altitude_metres - low) / (high - low)
+    return _ALTITUDES[-1][1]
 
 
 def effective_amperes(node: PowerNode, measured_celsius: float | None = None) -> float | None:

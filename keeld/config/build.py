@@ -126,7 +126,9 @@ def _site(document: Document, devices: Mapping[str, Device]) -> Site:
         name=document.site.name,
         timezone=document.site.timezone,
         altitude_metres=document.site.altitude_m,
-        power=MappingProxyType({name: power_node(name, node) for name, node in document.power.items()}),
+        power=MappingProxyType(
+            {name: power_node(name, node, altitude_m=document.site.altitude_m) for name, node in document.power.items()}
+        ),
         cooling=MappingProxyType({name: cooling_node(name, node) for name, node in document.cooling.items()}),
         racks=MappingProxyType({name: rack_of(name, rack) for name, rack in document.racks.items()}),
         devices=MappingProxyType(dict(devices)),

@@ -41,7 +41,7 @@ def _kilo(value: float | None) -> float | None:
     return None if value is None else value * _KILO
 
 
-def power_node(name: str, node: PowerEntry) -> PowerNode:
+def power_node(name: str, node: PowerEntry, *, altitude_m: float) -> PowerNode:
     """Give a power node in SI units."""
     return PowerNode(
         id=name,
@@ -63,6 +63,7 @@ def power_node(name: str, node: PowerEntry) -> PowerNode:
         breaker_kind=node.breaker_kind,
         ambient_celsius=node.ambient_c,
         ambient_device=node.ambient,
+        altitude_metres=altitude_m,
         efficiency=node.efficiency,
         sources=MappingProxyType({source: _power_source(keys) for source, keys in node.sources.items()}),
         source=node.source,

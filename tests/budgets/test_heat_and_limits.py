@@ -87,3 +87,14 @@ def test_crossing_keeps_what_both_allow_and_believes_the_better_one():
 def test_a_ceiling_that_measurement_disproves_bounds_nothing():
     assert cap(Value(1.0, 5.0, 9.0, UNKNOWN), 4.0) == Value(1.0, 4.0, 4.0, UNKNOWN)
     assert cap(Value(5.0, 5.0, 9.0, UNKNOWN), 4.0) == Value(5.0, 5.0, 9.0, UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("altitude_metres", "ratio"), [(-200.0, 1.0), (2000.0, 1.0), (2500.0, 0.98), (4000.0, 0.93), (6000.0, 0.90)]
+)
+def test_thin_air_takes_from_a_breaker_above_two_kilometres(altitude_metres: float, ratio: float):
+    node = PowerNode(
+        id="a", breaker_amperes=100.0, breaker_kind="thermal_40c", ambient_celsius=55.0, altitude_metres=altitude_metres
+    )
+    assert effective_amperes(node) == pytest.approx(100.0 * ratio * 0.75**0.5)
+    assert environment_ratio(PowerNode(id="b", altitude_metres=altitude_metres)) == pytest.approx(ratio)
