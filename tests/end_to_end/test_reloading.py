@@ -37,7 +37,8 @@ def test_bad_configuration_changes_nothing(daemon, site, original):
     problems = [line["problem"] for line in daemon.lines("configuration not taken over")]
     assert len(problems) == 1
     assert "did you mean `nameplate_w`?" in problems[0]
-    assert problems[0].startswith(f"{daemon.config}:27:")
+    place = 1 + original[: original.index("nameplate_w: 3250")].count("\n")
+    assert problems[0].startswith(f"{daemon.config}:{place}:")
     reload(daemon, original.replace("127.0.0.1:", "127.0.0.2:"))
     refused = daemon.wait_for(
         "configuration not taken over", problem=f"{daemon.config}: 'http' has changed; restart keeld to change it"
