@@ -116,9 +116,7 @@ def test_a_long_label_gives_way_to_the_figures_and_keeps_its_end(rule, value, li
     ended=st.sampled_from(["", "resolved", "unverifiable", "withdrawn"]), best=st.booleans(),
 )  # fmt: skip
 @settings(max_examples=15)
-def test_no_rule_and_no_name_makes_a_title_that_is_long_or_more_than_a_line(
-    rule, label, ended, value, **shown
-):
+def test_no_rule_and_no_name_makes_a_title_that_is_long_or_more_than_a_line(rule, label, ended, value, **shown):
     made = alarm(label=label, lo=value, best=value if shown.pop("best") else None, hi=value * 2, **shown)
     made.rule, made.levels = SHIPPED[rule], next(iter(SHIPPED[rule].levels.values()))
     message = words(made, ended=ended)
