@@ -342,3 +342,30 @@ def test_what_flows_lies_within_its_interval_however_a_site_is_wired(
         driven.poll(0 if is_switched else silent, outage)
         driven.check()
     assert all(math.isfinite(value) for value in driven.values)
+
+
+def ends(driven: Course) -> dict[str, float]:
+    """Give the most that anything may draw, by name."""
+    view = driven.watch.view(driven.now)
+    found = {node.id: node.draw.hi for node in view.nodes} | {rack.rack.id: rack.draw.hi for rack in view.racks}
+    return found | {f"{rack.rack.id}/{letter}": feed.hi for rack in view.racks for letter, feed in rack.feeds.items()}
+
+
+@settings(max_examples=25, deadline=None)
+@given(wiring=wirings(), silent=st.integers(0, 2**16 - 1), wait_s=st.sampled_from([1.0, 40.0, 100.0]), data=st.data())
+def test_adding_load_never_lowers_what_anything_may_draw(
+    wiring: Wiring, silent: int, wait_s: float, data: st.DataObject
+):
+    found = []
+    name = data.draw(st.sampled_from(sorted(wiring.racks)))
+    machine = data.draw(st.sampled_from(wiring.machines[name]))
+    more = data.draw(st.floats(0.0, NAMEPLATE / 2))
+    for added in (0.0, more):
+        machine.levels = (machine.levels[0] + added, machine.levels[1] + added)
+        wiring.level = 0
+        driven = Course(wiring)
+        driven.poll(silent, None)
+        driven.wait(wait_s)
+        found.append(ends(driven))
+    less, greater = found
+    assert all(greater[place] >= less[place] - 1e-6 for place in less), (less, greater)
