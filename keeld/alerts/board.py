@@ -284,7 +284,7 @@ class Board:
 
     def restore(self, saved: RestoredAlarm, rule: Rule, levels: tuple[Level, ...], target: Target, now: Moment) -> None:
         """Bring an alarm back as it stood; nothing is told again, and only fresh evidence ends it."""
-        machines = [machine(saved, level, index, now) for index, level in enumerate(levels)]
+        machines = [machine(saved, levels, index, now) for index in range(len(levels))]
         is_key = saved.cause.startswith(f"{self.site}:")
         evidence = Evidence(
             spans=(None,) * len(levels), lo=saved.lo, best=saved.best, hi=saved.hi, limit=saved.limit, unit=saved.unit,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from keeld.alerts.alarm import Alarm, short_id
 from keeld.alerts.causes import CHILDREN_LISTED
@@ -138,10 +138,15 @@ def bring_back(alarm: Alarm, saved: RestoredAlarm, *, holder: str) -> None:
     alarm.held_by = holder
 
 
-def machine(saved: RestoredAlarm, level: Level, index: int, now: Moment) -> Machine:
-    """Bring one level back: by severity and limit, else by its place where the limit was tuned meanwhile."""
+def machine(saved: RestoredAlarm, levels: Sequence[Level], index: int, now: Moment) -> Machine:
+    """Bring one level back: by severity and limit, else by its place where the limit was tuned meanwhile.
+
+    Of levels that share both, and differ in what they need beside, the first is the first, the second the second.
+    """
+    level = levels[index]
     same = [state for state in saved.levels if (state.severity, state.limit) == (level.severity, level.limit)]
-    found = same or list(saved.levels[index : index + 1])
+    place = sum((other.severity, other.limit) == (level.severity, level.limit) for other in levels[:index])
+    found = same[place : place + 1] or list(saved.levels[index : index + 1])
     if not found:
         return Machine()
     age_s = (now.wall_ns - saved.seen_ns) / _SECOND_NS

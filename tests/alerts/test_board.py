@@ -6,9 +6,11 @@ import dataclasses
 
 import pytest
 
+from keeld.alerts.alarm import Evidence
 from keeld.alerts.holds import Shelf
+from keeld.alerts.machine import Span
 from keeld.alerts.restored import RestoredAlarm
-from keeld.alerts.rules import PLANT
+from keeld.alerts.rules import PLANT, Level
 from keeld.alerts.selector import parse
 from keeld.alerts.work import Reach, Work
 from keeld.model import AlertState, Severity
@@ -347,3 +349,33 @@ def test_what_is_pending_and_judged_no_more_ends_untold(table):
     t.review(2.0)
     assert not t.board.alarms
     assert t.told == []
+
+
+def test_levels_of_one_severity_and_limit_come_back_each_as_itself(table):
+    t = table()
+    levels = tuple(
+        Level(severity=severity, limit=0.5, on_s=on_s)
+        for severity, on_s in ((Severity.WARNING, 0.0), (Severity.CRITICAL, 300.0), (Severity.CRITICAL, 600.0))
+    )
+    rule = dataclasses.replace(t.rule(), levels={PLANT: levels})
+    bad, good = Span(1.0, 1.0), Span(0.0, 0.0)
+
+    def see(on, spans):
+        on.board.judge(rule, levels, on.target("a"), Evidence(spans=spans), now=on.now, cap_s=20.0)
+        on.take()
+
+    for _ in range(29):
+        see(t, (bad, good, bad))
+        t.now_s += 20.0
+    after = table()
+    after.now_s = t.now_s
+    (saved,) = t.board.snapshot()
+    after.board.restore(saved, rule, levels, after.target("a"), after.now)
+    for _ in range(2):
+        after.now_s += 20.0
+        see(after, (bad, good, bad))
+    assert after.told == [], "580 s are credited, 560 s of them before"
+    assert t.told == [("trigger", "a")]
+    after.now_s += 20.0
+    see(after, (bad, good, bad))
+    assert after.told == [("escalate", "a")]
