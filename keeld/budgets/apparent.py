@@ -34,6 +34,8 @@ NO_VARS = Reactive(Value(0.0, 0.0, 0.0, GOOD), is_assumed=False)
 def add_reactive(parts: Iterable[Reactive]) -> Reactive:
     """Add reactive powers up."""
     known = list(parts)
+    if len(known) == 1:
+        return known[0]
     return Reactive(total(part.vars for part in known), any(part.is_assumed for part in known))
 
 

@@ -126,7 +126,8 @@ def _fed_line(topology: Topology, plan: NodePlan, phase: str, look: Look, ceilin
             found += sources
     if not found:
         return None
-    summed = total([source.look(look, ceiling) for source in found])
+    looked = [source.look(look, ceiling) for source in found]
+    summed = looked[0] if len(looked) == 1 else total(looked)
     return summed if is_whole else _open(summed, ceiling)
 
 

@@ -36,7 +36,7 @@ class Peaks:
         hour = mono_ns // _HOUR_NS
         if hour != self._hour:
             self._begin(hour)
-        bucket = max(0, math.ceil(math.log(value) / _STEP)) & _BUCKET_MASK
+        bucket = math.ceil(math.log(value) / _STEP) & _BUCKET_MASK if value > 1.0 else 0
         head = (hour << _BUCKET_BITS | bucket) << _COUNT_BITS
         entries = self._entries
         for index in range(len(entries) - 1, self._hour_start - 1, -1):

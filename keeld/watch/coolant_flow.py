@@ -160,6 +160,8 @@ class CoolantFlow(Duty):
 
     def due_ns(self) -> int | None:
         """Monotonic time at which the first running delay ends."""
+        if not self.loops:
+            return None
         return min((loop.waits_ns for loop in self.loops.values() if loop.waits_ns is not None), default=None)
 
     def judge_due(self, board: Board, now: Moment) -> None:

@@ -159,7 +159,8 @@ class Watch:
 
     def _take_moves(self) -> tuple[Transition, ...]:
         moves = self._board.take_moves()
-        self._moved.update((move.target_kind, move.target_id) for move in moves)
+        if moves:
+            self._moved.update((move.target_kind, move.target_id) for move in moves)
         return moves
 
     def _check_feeds(self, now: Moment) -> None:
