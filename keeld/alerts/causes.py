@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 from keeld.alerts.alarm import Alarm
 from keeld.alerts.rules import RANK
@@ -96,11 +97,13 @@ class Causes:
             return None
         if self._aftermath:
             self._aftermath = [(until, other) for until, other in self._aftermath if until > now.mono_ns]
-        active = [other for other in self._inhibitors.values() if _holds_back(other)]
-        for other in (*active, *(other for _, other in self._aftermath)):
-            if other is alarm or alarm.rule.name not in other.rule.inhibits:
-                continue
-            if other.target.covers & alarm.target.scopes and not is_mute(other):
+        holder = self._inhibitors.get(alarm.held_by)
+        known = () if holder is None else (holder,)  # a thousand that are held do not look through a thousand causes
+        for other in chain(known, self._inhibitors.values()):
+            if _is_about(other, alarm) and _holds_back(other) and not is_mute(other):
+                return self._root(other, alarm)
+        for _, other in self._aftermath:
+            if _is_about(other, alarm) and not is_mute(other):
                 return self._root(other, alarm)
         return _speaker_for(alarm, peers)
 
@@ -111,6 +114,12 @@ class Causes:
             seen.add(cause.key)
             cause = self._inhibitors[cause.held_by]
         return cause
+
+
+def _is_about(cause: Alarm, alarm: Alarm) -> bool:
+    """Whether an alarm would explain another one, if it stands."""
+    is_over = alarm.rule.name in cause.rule.inhibits and not alarm.target.scopes.isdisjoint(cause.target.covers)
+    return is_over and cause is not alarm
 
 
 def _speaker_for(alarm: Alarm, peers: Iterable[Alarm]) -> Alarm | None:
