@@ -244,14 +244,15 @@ def node_draw(
 ) -> Interval:
     """Give a node's draw: its own meter while that lives, else what hangs on it (`nodes` and feeds) and the losses.
 
-    For a quarter of an hour a meter that fell silent goes on bounding what is not known of the rest.
+    For a quarter of an hour a meter that fell silent goes on bounding what is not known of the rest, unless a switch
+    may have brought another load.
     """
     aged = unknown(plan.ceiling_watts)
     for meter in plan.meters:
         value = meter_draw(meter, look, plan.ceiling_watts)
         if value.rank <= HELD:
             return published(value, coverage=1.0, provenance=_named("meter", [meter]))
-        if value.rank < aged.rank:
+        if value.rank < aged.rank and not plan.is_switched:
             aged = cap(value, plan.ceiling_watts)
     below = list(nodes.values()) + [feeds[key] for key in plan.feeds if key in feeds]
     if not below and plan.children and not plan.meters:

@@ -91,6 +91,8 @@ class NodePlan:
     lines: tuple[str, ...] = ()
     joins: dict[str, Join | None] = field(default_factory=dict)
     """How each child loads its lines; None where that is not known."""
+    is_switched: bool = False
+    """Whether a transfer switch below it may bring its load, or take it away, at any time."""
     is_askew: bool = False
     """Whether loads between two lines hang on it or below it: their currents are 30 degrees off their lines'."""
     parents: tuple[str, ...] = ()
@@ -164,7 +166,7 @@ def build(site: Site, previous: Mapping[str, Intake] | None = None) -> Topology:
     members = _members(intakes)
     racks = {rack.id: _plan_rack(site, rack, members.get(rack.id, []), nodes) for rack in site.racks.values()}
     order = _bottom_up(nodes)
-    _mark_askew(nodes, order)
+    _mark_nodes(nodes, order)
     return Topology(site, intakes, racks, nodes, dict(site.cooling), _paths(intakes), order)
 
 
@@ -327,9 +329,11 @@ def is_networked(device: Device) -> bool:
     return bool(device.address) and device.address != "local" and not device.address.startswith("exec:")
 
 
-def _mark_askew(nodes: Mapping[str, NodePlan], order: list[str]) -> None:
+def _mark_nodes(nodes: Mapping[str, NodePlan], order: list[str]) -> None:
     for name in order:
         plan = nodes[name]
+        below = [nodes[child] for child in plan.children]
+        plan.is_switched = any(child.is_switched or len(child.parents) > 1 for child in below)
         plan.is_askew = any(nodes[child].is_askew or _may_be_across(plan, nodes[child].node) for child in plan.children)
 
 
