@@ -104,6 +104,7 @@ class Window:
             return self._mean
         total = math.fsum(self._los)
         lo = total / self.entries
+        best: float | None
         if self._exact == count:
             best, hi = total / count, total / count
         else:
