@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
+from types import MappingProxyType
 
 from keeld.alerts.alarm import Target
 from keeld.alerts.machine import Span
@@ -16,6 +17,7 @@ from keeld.alerts.shipped.silence import PATH_DOWN, SITE_BLIND
 from keeld.budgets.window import Mean, Window, slots_of
 from keeld.model import OwnRule, Rack, RuleSettings, Severity
 
+_NOTHING_COUNTED: Mapping[float, Mean] = MappingProxyType({})
 NOT_OVER = Span(0.0, 0.0)
 """For a level whose other condition does not hold: certainly not exceeded."""
 
@@ -132,7 +134,7 @@ class Windows:
         spans = {level.window_s for level in levels if level.window_s} or {default_s}
         self._windows = {window_s: Window(slots_of(window_s)) for window_s in spans}
         self.shortest_s = min(spans)
-        self.counted: Mapping[float, Mean] = {}
+        self.counted = _NOTHING_COUNTED
         """Means that energy counters tell better than spot readings do now, by span."""
 
     def push(self, lo: float, best: float | None, hi: float) -> None:
