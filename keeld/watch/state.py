@@ -171,13 +171,13 @@ class SiteState:
             yield from duty.close(slot, board)
         yield from self.silence.judge(self.rules, board, now)
         for rack in self.racks.values():
-            self._note_facts(rack, look)
+            self._note_facts(rack)
             judge_density(rack, self.rules, board, now)
             yield 5
         if batches is not None:
             yield from self.publish_all(now, batches)
 
-    def _note_facts(self, rack: RackState, look: Look) -> None:
+    def _note_facts(self, rack: RackState) -> None:
         nodes = rack.plan.rack.feeds.values()
         phase_over = any(self.nodes[name].is_over_derate for name in nodes if name in self.nodes)
         zone = self.cooling.get(rack.plan.rack.cooling_air or "")

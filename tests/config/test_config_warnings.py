@@ -29,14 +29,15 @@ WARNINGS = [
     ("devices:\n", "poll: {interval: 1s, timeout: 2s}\ndevices:\n", "timeout is longer than interval:"),
     ("devices:\n", "notify: [{kind: slack, url_file: hook}]\ndevices:\n", "secret 'hook' is not here, and there is no"),
     ("devices:\n", "mqtt: {url: 'mqtt://b'}\ndevices:\n", "k.yaml:10:1: mqtt is not used yet:"),
-    ("devices:\n", "mqtt: {url: 'mqtt://b', publish: true}\nnotify: [{kind: mqtt}]\ndevices:\n", "mqtt is not used yet"),
+    ("devices:\n", "mqtt: {url: 'mqtt://b', publish: true}\nnotify: [{kind: mqtt}]\ndevices:\n", "mqtt is not used"),
     ("devices:\n", "devices:\n  - {name: g, driver: agent, rack: r1}\n", "k.yaml:11:23: readings of agents are not"),
     ("feed: a}", "feed: a, username: u, password_file: p}", "no driver logs in yet: the login of 'p1' is not used;"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "kind", ["webhook", "pagerduty", "alertmanager", "slack", "teams", "ntfy", "email", "mqtt", "apprise", "outbox/no such"]
+    "kind",
+    ["webhook", "pagerduty", "alertmanager", "slack", "teams", "ntfy", "email", "mqtt", "apprise", "outbox/no such"],
 )
 def test_channels_built_are_those_that_send(kind: str) -> None:
     assert is_channel_built(kind) == (kind in BUILT)

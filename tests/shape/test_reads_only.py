@@ -35,8 +35,8 @@ OPENERS = {
     "create_unix_server", "start_server", "start_unix_server", "create_datagram_endpoint", "sock_connect",
 }  # fmt: skip
 MAY_OPEN = (
-    "keeld.links", "keeld.sinks", "keeld.notify", "keeld.certificates", "keeld.web", "keeld.simulate", "keeld.demo", "keeld.systemd",
-    "keeld.cli.running",
+    "keeld.links", "keeld.sinks", "keeld.notify", "keeld.certificates", "keeld.web", "keeld.simulate", "keeld.demo",
+    "keeld.systemd", "keeld.cli.running",
 )  # fmt: skip
 
 

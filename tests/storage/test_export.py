@@ -76,7 +76,7 @@ def test_what_was_stored_is_recorded_again(database, tmp_path):
     config.write_text(
         "site: {name: hall}\nracks: {r01: {budget: {power_kw: 30}}, r02: {state: mining, budget: {power_kw: 30}}}\n"
         "devices:\n"
-        '  - {name: pdu-1, driver: antminer, kind: pdu, address: 10.0.0.1, rack: r01, nameplate_w: 9000}\n'
+        "  - {name: pdu-1, driver: antminer, kind: pdu, address: 10.0.0.1, rack: r01, nameplate_w: 9000}\n"
         "  - {name: m-1, driver: antminer, address: 10.0.0.2, rack: r02, nameplate_w: 3500}\n"
     )
     recording = tmp_path / "day.jsonl"
