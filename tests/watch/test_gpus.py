@@ -28,6 +28,8 @@ class Gpus:
         }
         self.site: Site = replace(site, devices=devices)
         self.up = [True] * 8
+        self.listed: float | None = None
+        self.tells_states = True
         self.brake_s = [0.0] * 8
         self.heat_s = [0.0] * 8
         self.braking: set[int] = set()
@@ -45,8 +47,8 @@ class Gpus:
             return None
         if self.outage is not None:
             return self.outage
-        readings = [Reading(ACCELERATORS_FOUND, float(sum(self.up)))]
-        for rank in range(8):
+        readings = [Reading(ACCELERATORS_FOUND, float(sum(self.up)) if self.listed is None else self.listed)]
+        for rank in range(8 if self.tells_states else 0):
             part = f"gpu/{rank}"
             readings.append(Reading(UP, float(self.up[rank]), part))
             self.brake_s[rank] += 9.0 if rank in self.braking else 0.0
@@ -86,6 +88,26 @@ def test_a_lost_gpu_is_one_page_and_ends_when_it_is_back(kit, gpus):
     gpus.up[3] = True
     drive.run(120, gpus.poll)
     assert (drive.ends(), len(drive.pages)) == (["resolved"], 1)
+
+
+@pytest.mark.parametrize("tells_states", [True, False])
+def test_a_gpu_that_the_driver_no_longer_lists_is_missed_whatever_the_others_say(kit, gpus, tells_states):
+    gpus.tells_states, gpus.listed = tells_states, 8.0
+    drive = kit.drive(gpus.site).run(60, gpus.poll)
+    gpus.listed = 7.0
+    drive.run(60, gpus.poll)
+    (page,) = drive.pages
+    assert "7 of 8 GPUs are usable; away: not listed by the driver." in page.text
+    gpus.listed = 8.0
+    drive.run(120, gpus.poll)
+    assert (drive.ends(), len(drive.pages)) == (["resolved"], 1)
+
+
+@pytest.mark.parametrize("listed", [-1.0, 65.0, 1e300])
+def test_a_count_that_cannot_be_is_no_count(kit, gpus, listed):
+    drive = kit.drive(gpus.site).run(60, gpus.poll)
+    gpus.listed = listed
+    assert drive.run(120, gpus.poll).pages == []
 
 
 def test_a_gpu_that_was_never_seen_is_missed_where_the_number_is_configured(kit):
