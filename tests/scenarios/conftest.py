@@ -104,8 +104,9 @@ class World:
         for name in self._matching(names):
             self.silent.pop(name, None)
 
-    def load(self, rack: str, watts: float) -> None:
-        self.rack_watts[rack] = watts
+    def load(self, pattern: str, watts: float) -> None:
+        """Let a rack, or many, draw so much."""
+        self.rack_watts |= {rack: watts for rack in self.rack_watts if _is_like(rack, pattern)}
 
     def miners(self, pattern: str, watts: float, hashing: float = 1.0) -> None:
         for name in self._matching([pattern]):
@@ -146,6 +147,12 @@ class World:
 
     def intake(self, rack: str, celsius: float) -> None:
         self.intake_celsius[rack] = celsius
+
+    def intakes(self, pattern: str, celsius: float) -> None:
+        """Let the intakes of many racks be that warm."""
+        for rack in self.site.racks:
+            if _is_like(rack, pattern):
+                self.intake_celsius[rack] = celsius
 
     def plain(self, device: str) -> None:
         """Let a device show its own readings alone again."""
@@ -322,6 +329,12 @@ class World:
             return {"temperature_celsius/intake": self.intake_celsius[device.rack or ""] * drift}
         if device.kind != "cooling":
             return {}
+        if self.site.cooling[device.node or ""].kind == "air":
+            return {
+                "temperature_celsius/supply": 18.0 * drift,
+                "temperature_celsius/return": 30.0 * drift,
+                "unit_state": 1.0,
+            }
         heat_watts = 0.75 * sum(self._rack_watts(rack) for rack in self.rack_watts)
         flow = self.flow * drift
         rise_kelvin = heat_watts / (max(flow, 1.0) / 60.0 * 1.02 * 3900.0)
