@@ -28,7 +28,7 @@ from keeld.watch.naming import names
 from keeld.watch.pools import judge_pool, pool_subject
 from keeld.watch.racks import SLOT_CAP_S
 from keeld.watch.subjects import Subject
-from keeld.watch.verdicts import WORDS, Loss, Verdict, verdict
+from keeld.watch.verdicts import WORDS, Loss, Verdict, title, verdict
 
 _TOGETHER_NS = 120 * SECOND_NS
 _LEAST_MACHINES = 2
@@ -110,7 +110,7 @@ class Rows(Duty):
             and self._verdicts.get(other_name) is self._verdicts[name]
             and abs(other.stopped_ns - (row.stopped_ns or 0)) <= _TOGETHER_NS
         ]
-        began_ns, first = min(mates, default=(row.stopped_ns, name))
+        began_ns, first = min(mates, key=lambda mate: mate[0] or 0, default=(row.stopped_ns, name))
         return f"{self._verdicts[name]}:{first}:{began_ns}"
 
     def _loss(self, row: Row, now: Moment) -> Loss:
@@ -140,7 +140,7 @@ class Rows(Duty):
             cause = "" if found is None else found.evidence.cause
         else:
             words = WORDS[why]
-            rule = replace(rule, title=words.title, advice=words.advice)
+            rule = replace(rule, title=title(why, self._followers(name, why)), advice=words.advice)
             target, cause = self._target(name, row, why), words.cause
         evidence = Evidence(
             spans=(self._missing(row, now),) * len(levels),
@@ -192,6 +192,12 @@ class Rows(Duty):
     def _mates(self, name: str) -> list[str]:
         """Name the rows that stopped together with one, itself among them."""
         return [other for other, group in self._groups.items() if group == self._groups[name]]
+
+    def _followers(self, name: str, why: Verdict) -> list[str]:
+        """Name the other rows of an incident for the row that it is named after, whose page speaks for all of them."""
+        if not self._groups[name].startswith(f"{why}:{name}:"):
+            return []
+        return [self.rows[other].state.target.label for other in self._mates(name) if other != name]
 
     def _loss_words(self, name: str, now: Moment) -> str:
         """Say what the rows that stopped together lost in H/s, and in W where meters tell it and they do not run on."""

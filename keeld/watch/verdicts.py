@@ -8,6 +8,7 @@ that answer and do not hash say the last themselves.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -90,3 +91,17 @@ WORDS = {
         "Look whether the machines run: check the row's breaker, then its switch.",
     ),
 }
+
+_NAME_MOST = 24
+_SEVERAL = {"has": "have", "is": "are"}
+
+
+def title(why: Verdict, others: Sequence[str]) -> str:
+    """Say what a row has lost, and which others with it: one by its name, more by their number."""
+    words = WORDS[why].title
+    if not others:
+        return words
+    verb, _, rest = words.partition(" ")
+    is_named = len(others) == 1 and len(others[0]) <= _NAME_MOST
+    named = others[0] if is_named else f"{len(others)} other row{'s' if len(others) > 1 else ''}"
+    return f"and {named} {_SEVERAL[verb]} {rest}"

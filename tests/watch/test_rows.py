@@ -146,7 +146,7 @@ def test_a_breaker_above_two_rows_is_one_page_about_the_rows(kit, mine):
     it.dark, it.mute_meters = {*it.of(0), *it.of(1)}, {"pdu-0", "pdu-1"}
     drive.run(1_800, it.poll)
     (page,) = drive.pages
-    assert page.title.startswith("row c0 has stopped: power lost")
+    assert page.title.startswith("row c0 and row c1 have stopped: power lost")
     assert "Stopped together: row c0, row c1." in page.text
 
 
@@ -212,6 +212,7 @@ def test_rows_that_stop_together_are_one_page_that_names_them(kit, mine):
     drive.run(1_800, it.poll)
     (page,) = drive.pages
     assert page.rule == "row_stopped"
+    assert page.title.startswith("row c0 and 2 other rows have stopped: pool, DNS or firmware")
     assert "Stopped together: row c0, row c1, row c2." in page.text
     it.idle = set()
     drive.run(900, it.poll)
