@@ -144,3 +144,21 @@ def test_nothing_else_than_a_refusal_comes_of_nonsense(value):
             READER.read({"time": T, "device": "pdu-1"} | value)
         except BadBatchError:
             return
+
+
+def test_a_reader_keeps_names_and_values_together_whatever_came_before():
+    device = Device(id="a", site="s", kind="pdu", driver="modbus", address="")
+    reader = BatchReader({"a": device})
+    names = [f"power_watts/outlet/{number}" for number in range(40)]
+    for first in range(len(names)):
+        for last in range(first + 1, len(names)):
+            shown = {"power_watts": 7, names[last]: 2.0, names[first]: 1.0}
+            batch = reader.read({"time": 1_795_348_800, "device": "a", "readings": shown})
+            told = [
+                Reading(POWER, 7.0, ""),
+                Reading(POWER, 2.0, names[last][12:]),
+                Reading(POWER, 1.0, names[first][12:]),
+            ]
+            assert list(batch.readings) == told
+    with pytest.raises(BadBatchError):
+        reader.read({"time": 1_795_348_800, "device": "a", "readings": {"power_watts": "7"}})
