@@ -9,7 +9,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/keeld demo $(DEMO_ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	tests/run.sh $(BIN)/python $(TEST_ARGS)
 
 check: lint types layers
 
